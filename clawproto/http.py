@@ -1,0 +1,42 @@
+"""HTTP requests and answers as plain values; whoever drives the core carries them out."""
+
+from attrs import field, frozen
+
+
+@frozen
+class HttpRequest:
+    """One request, ready to be sent as it is.
+
+    Attributes:
+        method: upper case.
+        url: absolute address.
+        headers: names and values; values are kept out of the repr because one of them may be a token (AUTH-9).
+        body: the encoded body, or None.
+    """
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=lambda headers: repr([name for name, _ in headers]))
+    body: bytes | None = field(default=None, repr=lambda body: "None" if body is None else f"<{len(body)} bytes>")
+
+
+@frozen
+class HttpAnswer:
+    """What came back for a request that was answered at all.
+
+    Attributes:
+        status: the HTTP status code.
+        headers: names in lower case, values as received.
+        body: the whole body; drivers bound its size.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = field(default=b"", repr=lambda body: f"<{len(body)} bytes>")
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header, or None. ``name`` in lower case."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None

@@ -1,0 +1,1 @@
+"""Frames: their values, and the codec between them and text."""
