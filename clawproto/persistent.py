@@ -45,7 +45,7 @@ class _Branch(Generic[V]):
     children: "tuple[_Node[V], ...]"
 
 
-_Node: TypeAlias = "_Leaf[V] | _Branch[V]"
+_Node: TypeAlias = _Leaf[V] | _Branch[V]
 
 
 def _find(node: _Node[V] | None, key: int) -> _Leaf[V] | None:
@@ -192,7 +192,7 @@ def _hash(key: str) -> int:
 
 @frozen(repr=False)
 class StrMap(Generic[V]):
-    """An immutable map from strings. Its order is arbitrary, but the same in every process. Hashable if its values are."""
+    """An immutable map from strings, in an order that is the same in every process. Hashable if its values are."""
 
     _buckets: IntMap[_Bucket[V]] = IntMap()
     _length: int = field(default=0, eq=False)

@@ -12,6 +12,7 @@ judges. Beyond RFC 8259 both readers agree on these points, so that nothing a pe
 
 import json
 import math
+from collections.abc import Callable
 from typing import Final, Literal, NoReturn, TypeAlias, cast
 
 from clawproto.json_types import Json
@@ -20,6 +21,7 @@ MAX_DEPTH: Final = 64
 _MAX_DIGITS: Final = 4300  # what int() and msgspec accept at most, by default
 
 JsonProblem: TypeAlias = Literal["not-utf8", "not-json", "too-deep"]
+Loads: TypeAlias = Callable[[str | bytes], Json]
 
 
 class NotJson(ValueError):
@@ -70,7 +72,7 @@ def _whole_strings(value: Json) -> Json:
 def _check_depth(value: Json) -> None:
     """Raise if ``value`` nests deeper than `MAX_DEPTH`. Level by level, without recursion."""
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         below: list[Json] = []
         for item in level:
             if isinstance(item, list):
@@ -80,7 +82,8 @@ def _check_depth(value: Json) -> None:
         if not below:
             return
         level = below
-    raise NotJson("too-deep")
+    if any(isinstance(item, list | dict) for item in level):
+        raise NotJson("too-deep")
 
 
 def _text(data: str | bytes) -> str:
@@ -110,9 +113,11 @@ def stdlib_loads(data: str | bytes) -> Json:
     return value
 
 
+loads: Loads
+name: Literal["stdlib", "msgspec"]
 try:
     import msgspec
-except ImportError:  # pragma: no cover
+except ImportError:
     loads = stdlib_loads
     name = "stdlib"
 else:
