@@ -1,7 +1,7 @@
 """What can happen to a session. A driver builds these and hands them to ``step`` one at a time, in order.
 
-Two kinds: commands (what the application wants; each carries a ``command`` number that the driver chooses, unique within
-the session, and that is resolved exactly once by a `clawproto.effects.Resolve`), and reports (what the world did in
+Two kinds: commands (what the application wants; each carries a ``command`` number that the driver chooses, unique
+within the session, and that is resolved exactly once by a `clawproto.effects.Resolve`), and reports (what the world did in
 answer to an effect, tagged with the number that the effect carried). A report with a stale number changes nothing.
 """
 
@@ -13,7 +13,6 @@ from attrs import field, frozen
 from clawproto.credentials import Credentials, Guard
 from clawproto.http import HttpAnswer
 from clawproto.json_types import Json
-
 
 # --- life of the session -------------------------------------------------------------------------------------------
 
@@ -131,8 +130,8 @@ class Pair:
         platform: name of the runtime.
         kind: the ``type`` field.
         plugin_version: optional, log material on the server.
-        identity: ``refuse`` fails before sending if an identity is stored, ``repair`` sends its user id, ``new`` does not
-            (PAIR-2, PAIR-10).
+        identity: ``refuse`` fails before sending if an identity is stored, ``repair`` sends its user id, ``new`` does
+            not (PAIR-2, PAIR-10).
     """
 
     command: int
