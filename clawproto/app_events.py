@@ -56,7 +56,7 @@ class Disconnected:
 
 @frozen
 class TakenOver:
-    """Another socket with the same user and device id evicted this one (4001, 4002): run one process only (CLOSE-11)."""
+    """Another socket with the same user and device id evicted this one (4001, 4002): run one only (CLOSE-11)."""
 
     code: int
     retry_in_ms: int
