@@ -6,11 +6,10 @@ R2-11, R2-19, R2-31, R2-33, SEND-16, TOK-20, HB-5.
 
 from typing import assert_never
 
-from attrs import evolve
-
 from clawproto import connection, gates, inbox, link, outbox, tokens
 from clawproto.app_events import UnknownEvent
 from clawproto.events import FrameReceived
+from clawproto.evolving import evolve
 from clawproto.link_state import Closing, Greeting, Online, Waiting, generation
 from clawproto.state import State
 from clawproto.turn import Turn

@@ -14,8 +14,6 @@ Rules: TOK-5, TOK-10 to TOK-15, TOK-20 to TOK-22, REF-9 to REF-50, OUT-1 to OUT-
 Every answer is matched by its number; one that fits no phase changes nothing.
 """
 
-from attrs import evolve
-
 from clawproto.app_events import ClockSkewed, Misconfigured, RefreshDelayed, SaveAlarm
 from clawproto.credentials import Credentials, Intent
 from clawproto.effects import Persist, RecordIntent, Reload, RequestRefresh
@@ -30,6 +28,7 @@ from clawproto.events import (
     StoreFailed,
     StoreReport,
 )
+from clawproto.evolving import evolve
 from clawproto.http import HttpAnswer
 from clawproto.jwt import read_claims
 from clawproto.rest_format import (
