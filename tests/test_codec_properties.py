@@ -4,7 +4,7 @@ import json
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clawproto.json_types import Json
@@ -73,6 +73,7 @@ frames = st.fixed_dictionaries(
 
 
 @pytest.mark.rule("ENV-12", "ENV-13", "ENV-14")
+@settings(deadline=None)
 @given(frames, st.booleans())
 def test_every_object_with_version_and_event_is_a_frame(source: Object, ensure_ascii: bool) -> None:
     text = json.dumps(source, ensure_ascii=ensure_ascii).replace("NaN", "null").replace("Infinity", "1e999")
@@ -87,12 +88,14 @@ def test_every_object_with_version_and_event_is_a_frame(source: Object, ensure_a
 
 
 @pytest.mark.rule("ENV-12")
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None)) | st.binary(), st.integers(0, 50))
 def test_no_input_raises(data: str | bytes, limit: int) -> None:
     assert isinstance(decode(data, limit), BadFrame)
 
 
 @pytest.mark.rule("ENV-12")
+@settings(deadline=None)
 @given(frames, st.data())
 def test_no_damage_raises(source: Object, data: st.DataObject) -> None:
     text = json.dumps(source).encode()

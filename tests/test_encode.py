@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clawproto.json_types import Json
@@ -206,6 +206,7 @@ any_text = st.text(st.characters(codec=None))
 
 
 @pytest.mark.rule("ENV-9")
+@settings(deadline=None)
 @given(st.text(), any_text, any_text, json_values)
 def test_whatever_is_written_can_be_read_and_sent(message_id: str, text: str, chat_id: str, extra: Json) -> None:
     try:
@@ -285,6 +286,27 @@ def test_length_of_message_ids_is_counted_in_bytes() -> None:
     for message_id in ("", "x" * 513, "é" * 257, "a\0"):
         with pytest.raises(ValueError, match="LIM-4"):
             encode_message_payload(message_id, "normal", [], [], None)
+
+
+def test_whatever_may_be_written_is_not_too_deep_to_be_read() -> None:
+    def encode(depth: int) -> str:
+        extra: Json = None
+        for _ in range(depth):
+            extra = [extra]
+        return encode_message_payload("m", "normal", [{"kind": "text", "text": "x", "extra": extra}], [], None)
+
+    depth = next(depth for depth in range(100) if not writable(encode, depth + 1))
+    frame = decode(encode_envelope("message.send", trace_id="", emitted_at=0, payload_text=encode(depth)), LIMIT)
+    assert isinstance(frame, Frame)
+    assert depth > 50
+
+
+def writable(encode: Callable[[int], str], depth: int) -> bool:
+    try:
+        encode(depth)
+    except ValueError:
+        return False
+    return True
 
 
 def test_foreign_mappings_and_tuples_are_written_too() -> None:

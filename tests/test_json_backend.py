@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clawproto.json_types import Json
@@ -77,6 +77,7 @@ deep = st.one_of(
 inputs = st.one_of(documents, deep, documents.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary())
 
 
+@settings(deadline=None)
 @given(inputs)
 @example('{"a":1,"a":2}')
 @example(b"\xef\xbb\xbf{}")
@@ -93,6 +94,7 @@ def test_readers_agree_on_every_input(data: str | bytes) -> None:
     assert outcome(msgspec_loads, data) == outcome(stdlib_loads, data)
 
 
+@settings(deadline=None)
 @given(inputs)
 def test_whatever_is_read_can_be_stored_and_sent(data: str | bytes) -> None:
     try:
@@ -110,6 +112,7 @@ json_values: st.SearchStrategy[Json] = st.recursive(
 
 
 @both_readers
+@settings(deadline=None)
 @given(value=json_values, ensure_ascii=st.booleans())
 def test_plain_json_is_read_exactly(loads: json_backend.Loads, value: Json, ensure_ascii: bool) -> None:
     text = json.dumps(value, ensure_ascii=ensure_ascii)
