@@ -73,7 +73,7 @@ def test_token_and_nonce_go_out_as_they_came(text: str) -> None:
     assert (sent["payload"]["token"], sent["payload"]["nonce"]) == (text, text)
 
 
-@pytest.mark.rule("SEND-1", "SEND-2", "SEND-3", "MENT-1")
+@pytest.mark.rule("SEND-1", "SEND-2")
 def test_message_payload_has_every_field_and_no_other() -> None:
     mention: Object = {"kind": "mention", "user_id": "u", "display": "U"}
     text = encode_message_payload("msg-1", "normal", [{"kind": "text", "text": "hi"}, mention], [mention], None)
