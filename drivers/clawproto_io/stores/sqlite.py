@@ -19,9 +19,10 @@ import anyio
 import anyio.to_thread
 
 from clawproto.credentials import Credentials, Intent
+from clawproto_io.errors import StoreError
 from clawproto_io.stores import record
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
-from clawproto_io.stores.sqlite_file import check_directory, identity_of, open_database, transaction, translated
+from clawproto_io.stores.sqlite_file import check_directory, explain, identity_of, open_database, transaction
 
 _ACCOUNT = 1  # one record a file, for now
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM credentials WHERE account = {_ACCOUNT}"
@@ -109,12 +110,16 @@ class SqliteStore:
 
     async def _run(self, operation: Callable[[], _T]) -> _T:
         def locked() -> _T:
-            with self._lock, translated(self.path):
+            with self._lock:
                 try:
                     return operation()
-                except (sqlite3.Error, OSError):
+                except StoreError as error:
+                    failure = error
+                except (sqlite3.Error, UnicodeError, OSError) as error:
+                    failure = explain(self.path, error)
+                with suppress(sqlite3.Error):
                     self._close()  # whatever state it is in, the next operation starts afresh
-                    raise
+            raise failure
 
         # A limiter of its own: an application that uses up the worker threads must not hold up the saving of a pair.
         return await anyio.to_thread.run_sync(locked, limiter=anyio.CapacityLimiter(1))

@@ -16,6 +16,7 @@ from clawproto_io.logs import logger
 
 APPLICATION_ID = 0x436C6177  # "Claw"; tells our files from other SQLite databases
 MODE = 0o600
+_SMALLEST_SIZE = 512  # bytes; one page of the smallest kind
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 
 # One entry a version: the statements that lead to it from the version before. Entries are never edited, only added.
@@ -68,25 +69,23 @@ _PROBLEMS = {
 _UNREADABLE = "holds something that cannot be read; restore it from a copy, or move it away and pair again"
 
 
-@contextmanager
-def translated(path: Path) -> Generator[None]:
-    """Turn what SQLite and the system raise into a `StoreError` that names the file and the way out."""
-    try:
-        yield
-        return
-    except sqlite3.Error as error:
+def explain(path: Path, error: sqlite3.Error | UnicodeError | OSError) -> StoreError:
+    """What SQLite or the system raised, as an error that names the file and the way out.
+
+    Raise it outside of the handler that caught ``error``, which must not hang on as its context: SQLite's own text may
+    quote what is stored.
+    """
+    if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        problem = f"{_PROBLEMS.get(code, _UNREADABLE)} ({name})"
-    except UnicodeError:
-        problem = "cannot hold a text that is not valid Unicode; nothing was written"
-    except OSError as error:
-        problem = (
-            f"{error.strerror or type(error).__name__}; check that it is a plain file, "
-            "and that the file and its directory are readable and writable for this user"
-        )
-    # Raised out here and without a cause: SQLite's own text may quote what is stored.
-    raise StoreError(str(path), problem)
+        return StoreError(str(path), f"{_PROBLEMS.get(code, _UNREADABLE)} ({name})")
+    if isinstance(error, UnicodeError):
+        return StoreError(str(path), "cannot hold a text that is not valid Unicode; nothing was written")
+    return StoreError(
+        str(path),
+        f"{error.strerror or type(error).__name__}; check that it is a plain file, "
+        "and that the file and its directory are readable and writable for this user",
+    )
 
 
 def check_directory(path: Path) -> None:
@@ -109,7 +108,7 @@ def open_database(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
 
     Raises:
         StoreError: the directory is missing, or the file is not ours or too new.
-        sqlite3.Error, OSError: anything else; see `translated`.
+        sqlite3.Error, OSError: anything else; see `explain`.
     """
     _prepare_file(path)
     # mode=rw: SQLite itself never creates the file, so its rights are always ours.
@@ -123,6 +122,7 @@ def open_database(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     try:
         _configure(connection, busy_timeout_ms)
         _migrate(connection, path)
+        _check_table(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -142,8 +142,11 @@ def _prepare_file(path: Path) -> None:
         finally:
             os.close(descriptor)
         _sync_directory(path.parent)
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
         raise StoreError(str(path), "is not a plain file; name another path")
+    if 0 < found.st_size < _SMALLEST_SIZE:  # SQLite would take it for a new file and write over it
+        raise StoreError(str(path), _PROBLEMS[sqlite3.SQLITE_CORRUPT])
     # SQLite gives its side files the rights of the main file, but older ones may be lying about.
     for suffix in _SUFFIXES:
         _tighten(path.with_name(path.name + suffix))
@@ -210,6 +213,13 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             f"was written by a newer clawproto (schema {version}, this one knows {SCHEMA_VERSION}); upgrade clawproto",
         )
     return int(version)
+
+
+def _check_table(connection: sqlite3.Connection, path: Path) -> None:
+    """A file that was cut short can look like one without a record; that must not pass for "never paired"."""
+    (verdict,) = connection.execute("PRAGMA quick_check('credentials')").fetchone()
+    if verdict != "ok":
+        raise StoreError(str(path), _PROBLEMS[sqlite3.SQLITE_CORRUPT])
 
 
 @contextmanager
