@@ -14,7 +14,6 @@ from clawproto.credentials import Credentials, Guard
 from clawproto.http import HttpAnswer
 from clawproto.json_types import Json
 
-
 # --- life of the session -------------------------------------------------------------------------------------------
 
 
