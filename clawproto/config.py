@@ -1,6 +1,6 @@
 """What a session is built with and never changes."""
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from clawproto.policy import Policy
 
@@ -26,6 +26,11 @@ class Capabilities:
     def __attrs_post_init__(self) -> None:
         if self.reliable_delivery_v2 and not self.reliable_delivery:
             raise ValueError("reliable_delivery_v2 needs reliable_delivery as well (CAP-2)")
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """The flags that are on, as they go into ``connect``; a missing one means false (CAP)."""
+        return {item.name: True for item in fields(Capabilities) if getattr(self, item.name)}
 
 
 def _check_seed(_instance: object, _attribute: object, value: bytes) -> None:

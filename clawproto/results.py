@@ -197,6 +197,9 @@ class Paired:
     credentials: Credentials
 
 
+Spent: TypeAlias = Literal["yes", "no", "unknown"]
+
+
 @frozen
 class PairRefused:
     """Not paired; nothing was stored.
@@ -208,7 +211,7 @@ class PairRefused:
     """
 
     code: int | None
-    spent: Literal["yes", "no", "unknown"]
+    spent: Spent
     text: str
 
 

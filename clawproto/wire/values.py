@@ -92,21 +92,21 @@ class Challenge:
 
 @frozen
 class HelloOk:
-    device_id: str | None
-    delivery_mode: str | None
-    ack_mode: str | None
-    ack_epoch: str | None
+    device_id: str | None = None
+    delivery_mode: str | None = None
+    ack_mode: str | None = None
+    ack_epoch: str | None = None
 
 
 @frozen
 class HelloFail:
-    reason: str | None
+    reason: str | None = None
 
 
 @frozen
 class Ack:
-    message_id: str | None
-    accepted_at: int | None
+    message_id: str | None = None
+    accepted_at: int | None = None
 
 
 @frozen
@@ -162,11 +162,11 @@ class SyncMark:
 
 @frozen
 class NotifySignal:
-    type: str | None
-    entity_id: str | None
-    version: int | None
-    event_id: str | None
-    message_id: str | None
+    type: str | None = None
+    entity_id: str | None = None
+    version: int | None = None
+    event_id: str | None = None
+    message_id: str | None = None
 
 
 @frozen
@@ -235,9 +235,12 @@ class BadFrame:
     """A message that is no frame at all (ENV-12).
 
     Attributes:
-        problem: what is wrong with it.
+        problem: what is wrong with it: ``too-long``, ``not-utf8``, ``not-json``, ``too-deep``, ``not-an-object``,
+            ``version`` (ENV-1) or ``no-event``.
         excerpt: at most 200 characters of its beginning.
+        dseq: of an object that is no frame otherwise (``version``, ``no-event``); None if it cannot be told (R2-32).
     """
 
     problem: str
     excerpt: str = field(default="", repr=False)
+    dseq: int | None = None

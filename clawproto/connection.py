@@ -1,0 +1,69 @@
+"""What link, inbox and outbox do together when a connection comes up, is closed by us, or is gone.
+
+Rules: CLOSE-12, CLOSE-13, R2-16, REF-26, SEND-17, TOK-12.
+"""
+
+from attrs import evolve
+
+from clawproto import inbox, link, outbox, tokens
+from clawproto.link_state import Greeting, generation, is_online
+from clawproto.state import State
+from clawproto.turn import Turn
+from clawproto.wire.values import HelloOk
+
+
+def online_generation(state: State) -> int | None:
+    """The socket that takes uplinks, or None."""
+    return generation(state.link) if is_online(state.link) else None
+
+
+def connected(state: State, phase: Greeting, hello: HelloOk, turn: Turn) -> State:
+    """``hello-ok``: arm the timer, count anew, send what waits (TOK-12, R2-3, SEND-17)."""
+    accepted = link.accepted(state.link, phase, hello, state.tokens, turn)
+    counting = inbox.connected(state.inbox, phase.generation, hello, turn)
+    if counting is None:
+        return evolve(state, link=link.give_up(accepted, "v2 was granted without an epoch", turn))
+    return evolve(
+        state,
+        connected=True,
+        link=accepted,
+        inbox=counting,
+        outbox=outbox.connected(state.outbox, phase.generation, turn),
+        tokens=tokens.arm(state.tokens, armed=True),
+    )
+
+
+def flush(state: State, turn: Turn) -> State:
+    """Send the acks that are owed, while there is a socket to send them on (R2-16)."""
+    return evolve(state, inbox=inbox.flush(state.inbox, turn)) if is_online(state.link) else state
+
+
+def give_up(state: State, reason: str, turn: Turn, *, code: int = link.CODE_NORMAL) -> State:
+    """Close because of trouble and come back after the backoff (R2-7, HB-6)."""
+    state = flush(state, turn)
+    return evolve(state, link=link.give_up(state.link, reason, turn, code=code))
+
+
+def renew(state: State, turn: Turn) -> State:
+    """Change a live socket for one that carries the new token (REF-26)."""
+    state = flush(state, turn)
+    return evolve(state, link=link.renew(state.link, turn))
+
+
+def close(state: State, reason: str, turn: Turn) -> State:
+    """Close in good order; whether and when the next socket comes is up to the tokens (OUT-7)."""
+    state = flush(state, turn)
+    return evolve(state, link=link.close(state.link, link.CODE_NORMAL, reason, turn.mono, turn))
+
+
+def follow(state: State, turn: Turn) -> State:
+    """The socket no longer takes uplinks: inbox, outbox and the token timer must know (TOK-12, CLOSE-13)."""
+    if not state.connected or is_online(state.link):
+        return state
+    return evolve(
+        state,
+        connected=False,
+        inbox=inbox.disconnected(state.inbox),
+        outbox=outbox.disconnected(state.outbox, turn),
+        tokens=tokens.arm(state.tokens, armed=False),
+    )

@@ -1,0 +1,280 @@
+"""The inbox machine: every stamped frame is handed over and acknowledged, in the order of settling.
+
+Rules: SEND-19, SEND-21, SEND-22, ROUTE-6, ROUTE-9, AUTH-10, RPL-5, RPL-7, R1-1 to R1-8, R2-2 to R2-35, STREAM-14.
+
+    frame --> density check --> known and unchanged? --yes--> settled at once
+                 | gap               | no
+                 v                   v
+             reconnect        handed over under a delivery number --Settle--> settled
+                                                                               |
+    ack <-- debounced 200 ms, every 30 s, at replay.done, before closing <-- mark moves over settled 1…n
+"""
+
+import hashlib
+
+from attrs import evolve
+
+from clawproto.app_events import MessageReceived, ReplayFinished
+from clawproto.effects import SendFrame
+from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
+from clawproto.turn import Turn
+from clawproto.wire.codec import encode_cursor_ack, encode_sync_ack
+from clawproto.wire.values import (
+    Frame,
+    HelloOk,
+    MediaFragment,
+    MentionFragment,
+    MessagePayload,
+    TextFragment,
+)
+
+SYSTEM_SENDER = "system"  # ROUTE-9
+ORDINARY_MODES = ("", "normal")  # SEND-21
+
+
+def connected(inbox: InboxState, generation: int, hello: HelloOk, turn: Turn) -> InboxState | None:
+    """A new connection: everything counts from the beginning (R2-3).
+
+    Returns:
+        The inbox, or None if v2 was granted without an epoch, so that no ack could count (R2-35).
+    """
+    mode = delivery_mode(hello, turn.config.capabilities)
+    if hello.ack_mode == ACK_MODE_V2 and mode == "v2" and not hello.ack_epoch:
+        return None
+    repeat_due = None if mode == "legacy" else turn.mono + turn.policy.ack_repeat_ms
+    return evolve(
+        inbox,
+        stream=Stream(generation, mode, hello.ack_epoch if mode == "v2" else None),
+        ack_due=None,
+        repeat_due=repeat_due,
+        replay_until=turn.mono + turn.policy.replay_idle_ms,
+    )
+
+
+def disconnected(inbox: InboxState) -> InboxState:
+    """No more acks on this connection; what is unsettled will be replayed (R2-28)."""
+    return evolve(inbox, ack_due=None, repeat_due=None, replay_until=None)
+
+
+# --- stamped frames ------------------------------------------------------------------------------------------------
+
+
+def is_violation(inbox: InboxState, frame: Frame) -> bool:
+    """Whether a frame breaks the unbroken count of v2: gap, repeat, step back, no integer (R2-6, R2-7, R2-31).
+
+    Without a grant the field means nothing (R2-30).
+    """
+    stream = inbox.stream
+    if stream is None or stream.delivery != "v2":
+        return False
+    return frame.dseq_malformed or (frame.dseq is not None and frame.dseq != stream.last + 1)
+
+
+def stamp(inbox: InboxState, frame: Frame, turn: Turn) -> tuple[InboxState, int]:
+    """Count a frame that bears a stamp (R2-8, R1-1).
+
+    Returns:
+        The inbox and the frame's number in the stream, 0 if it bears no stamp.
+    """
+    stream = inbox.stream
+    assert stream is not None
+    if inbox.replay_until is not None:
+        inbox = evolve(inbox, replay_until=turn.mono + turn.policy.replay_idle_ms)
+    if stream.delivery == "v2" and frame.dseq is not None:
+        return evolve(inbox, stream=evolve(stream, last=frame.dseq)), frame.dseq
+    if stream.delivery == "v1" and frame.seq is not None and frame.seq > 0:
+        number = stream.last + 1
+        return evolve(inbox, stream=evolve(stream, last=number, seqs=stream.seqs.set(number, frame.seq))), number
+    return inbox, 0
+
+
+def settle_number(inbox: InboxState, number: int, turn: Turn) -> InboxState:
+    """A frame of the current connection is done with; move the mark if it can (R2-9, R2-11)."""
+    stream = inbox.stream
+    if number == 0 or stream is None or number <= stream.mark:
+        return inbox
+    seq = stream.seqs.get(number, 0)
+    seqs = stream.seqs.remove(number) if seq else stream.seqs
+    if number != stream.mark + 1:
+        return evolve(inbox, stream=evolve(stream, ahead=stream.ahead.set(number, seq), seqs=seqs))
+    mark, mark_seq, ahead = number, max(stream.mark_seq, seq), stream.ahead
+    while (first := ahead.first()) is not None and first[0] == mark + 1:
+        mark, mark_seq, ahead = first[0], max(mark_seq, first[1]), ahead.remove(first[0])
+    ack_due = inbox.ack_due
+    if ack_due is None and inbox.repeat_due is not None:  # R2-13; without a live socket nothing falls due
+        ack_due = turn.mono + turn.policy.ack_debounce_ms
+    moved = evolve(stream, mark=mark, mark_seq=mark_seq, ahead=ahead, seqs=seqs)
+    return evolve(inbox, stream=moved, ack_due=ack_due)
+
+
+def settle(inbox: InboxState, delivery: int, turn: Turn) -> InboxState:
+    """The application is done with a delivered event. Unknown and repeated numbers change nothing."""
+    place = inbox.places.get(delivery)
+    if place is None:
+        return inbox
+    inbox = evolve(inbox, places=inbox.places.remove(delivery))
+    if place.message_id is not None:
+        known = inbox.known.get(place.message_id)
+        if known is not None and known.delivery == delivery:
+            inbox = evolve(inbox, known=inbox.known.set(place.message_id, evolve(known, delivery=None)))
+    if inbox.stream is not None and inbox.stream.generation == place.generation:
+        inbox = settle_number(inbox, place.number, turn)
+    return inbox
+
+
+def hold(inbox: InboxState, number: int, turn: Turn) -> tuple[InboxState, int | None]:
+    """Give an event that is no message a delivery number, so that it counts as settled when the application has it."""
+    if number == 0 or inbox.stream is None:
+        return inbox, None
+    delivery = turn.next_delivery()
+    place = Place(inbox.stream.generation, number, None)
+    return evolve(inbox, places=inbox.places.set(delivery, place)), delivery
+
+
+# --- messages ------------------------------------------------------------------------------------------------------
+
+
+def fingerprint(message: MessagePayload) -> str:
+    """A digest of what a message says, equal for its live and its replayed copy."""
+    digest = hashlib.blake2b(digest_size=8)
+    for fragment in message.fragments:
+        match fragment:
+            case TextFragment(text=text):
+                said = text
+            case MentionFragment(user_id=user_id, display=display):
+                said = f"@{user_id}\x1f{display}"
+            case MediaFragment(kind=kind, url=url):
+                said = f"{kind}\x1f{url}"
+            case _:
+                said = repr(fragment)
+        digest.update(said.encode("utf-8", "surrogatepass") + b"\x1e")
+    digest.update(message.message_mode.encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def receive(
+    inbox: InboxState, frame: Frame, message: MessagePayload, number: int, user_id: str, device_id: str | None, turn: Turn
+) -> InboxState:
+    """Hand a message to the application, once per content (SEND-19, R2-10, R2-28).
+
+    Args:
+        user_id: the own one, blank if unknown (AUTH-10).
+        device_id: as resolved by the hub (ROUTE-6).
+    """
+    sender = frame.sender
+    own = bool(user_id) and sender is not None and sender.id == user_id
+    if own and frame.origin_device_id is not None and frame.origin_device_id == device_id:
+        return settle_number(inbox, number, turn)  # our own echo
+    said, final = fingerprint(message), not message.stream_merged
+    known = inbox.known.get(message.message_id)
+    if known is not None and (known.fingerprint == said or (known.final and not final)):
+        return _repeated(inbox, known, message.message_id, number, turn)
+    delivery = None
+    if inbox.stream is not None and (number or inbox.stream.delivery != "legacy"):
+        delivery = turn.next_delivery()
+        place = Place(inbox.stream.generation, number, message.message_id)
+        inbox = evolve(inbox, places=inbox.places.set(delivery, place))
+    system = sender is not None and sender.id == SYSTEM_SENDER
+    turn.emit(
+        MessageReceived(
+            event=frame.event,
+            chat_id=frame.chat_id or "",
+            chat_type=frame.chat_type,
+            sender=sender,
+            message=message,
+            own=own,
+            system=system,
+            update=known is not None,
+            conversational=bool(user_id)
+            and sender is not None
+            and not own
+            and not system
+            and message.message_mode in ORDINARY_MODES,
+            emitted_at_ms=frame.emitted_at,
+        ),
+        delivery,
+    )
+    return _remember(inbox, message.message_id, known, said, final, delivery, turn)
+
+
+def _repeated(inbox: InboxState, known: Known, message_id: str, number: int, turn: Turn) -> InboxState:
+    """The same message again. If the application still has it, its place moves to the new connection."""
+    stream = inbox.stream
+    if known.delivery is None or stream is None or known.delivery not in inbox.places:
+        return settle_number(inbox, number, turn)
+    before = inbox.places.get(known.delivery)
+    if before is not None and before.generation == stream.generation:
+        return settle_number(inbox, number, turn)  # twice on one connection: the first place still stands for it
+    place = Place(stream.generation, number, message_id)
+    return evolve(inbox, places=inbox.places.set(known.delivery, place))
+
+
+def _remember(
+    inbox: InboxState, message_id: str, known: Known | None, said: str, final: bool, delivery: int | None, turn: Turn
+) -> InboxState:
+    limit = turn.policy.remembered_messages
+    if limit == 0:
+        return inbox
+    slot, order, table = inbox.next_slot, inbox.order, inbox.known
+    if known is not None:
+        order = order.remove(known.slot)
+    order = order.set(slot, message_id)
+    table = table.set(message_id, Known(said, final, delivery, slot))
+    if len(order) > limit and (oldest := order.first()) is not None:
+        order, table = order.remove(oldest[0]), table.remove(oldest[1])
+    return evolve(inbox, known=table, order=order, next_slot=slot + 1)
+
+
+def replay_done(inbox: InboxState, number: int, turn: Turn) -> InboxState:
+    """The backlog is through (RPL-4): its frame is settled like any other, and acknowledged at once (R2-14, R2-33)."""
+    inbox = settle_number(inbox, number, turn)
+    if inbox.replay_until is not None:
+        turn.emit(ReplayFinished(announced=True))
+    return flush(evolve(inbox, replay_until=None), turn)
+
+
+# --- acks ----------------------------------------------------------------------------------------------------------
+
+
+def flush(inbox: InboxState, turn: Turn, *, repeat: bool = False) -> InboxState:
+    """Send the mark now if it has moved since the last ack, or in any case if ``repeat`` (R2-12 to R2-16, R2-34, R1-6)."""
+    stream = inbox.stream
+    if stream is None or stream.delivery == "legacy" or stream.mark == 0 or inbox.repeat_due is None:
+        return inbox
+    if stream.mark == stream.acked and not repeat:
+        return inbox if inbox.ack_due is None else evolve(inbox, ack_due=None)
+    trace_id = f"a-{turn.mint()}"
+    if stream.delivery == "v2":
+        event, epoch = "message.sync_ack", stream.epoch or ""
+        text = encode_sync_ack(trace_id=trace_id, emitted_at=turn.wall, dseq=stream.mark, epoch=epoch)
+    else:
+        event = "message.cursor_ack"
+        text = encode_cursor_ack(trace_id=trace_id, emitted_at=turn.wall, seq=stream.mark_seq)
+    turn.do(SendFrame(stream.generation, text, event))
+    return evolve(
+        inbox,
+        stream=evolve(stream, acked=stream.mark),
+        ack_due=None,
+        repeat_due=turn.mono + turn.policy.ack_repeat_ms,
+    )
+
+
+def advance(inbox: InboxState, turn: Turn) -> InboxState:
+    """Send acks that have fallen due; looked at in every step, not by timers alone (R2-17)."""
+    if inbox.replay_until is not None and turn.mono >= inbox.replay_until:
+        turn.emit(ReplayFinished(announced=False))
+        inbox = evolve(inbox, replay_until=None)
+    if inbox.repeat_due is not None and turn.mono >= inbox.repeat_due:
+        inbox = flush(inbox, turn, repeat=True)
+        return evolve(inbox, repeat_due=turn.mono + turn.policy.ack_repeat_ms)
+    if inbox.ack_due is not None and turn.mono >= inbox.ack_due:
+        return flush(inbox, turn)
+    return inbox
+
+
+def deadline(inbox: InboxState) -> int | None:
+    """Monotonic ms at which `advance` has something to do."""
+    dues = [at for at in (inbox.ack_due, inbox.repeat_due, inbox.replay_until) if at is not None]
+    return min(dues, default=None)
+
+

@@ -1,0 +1,258 @@
+"""Immutable maps for the frozen state. Setting and removing share all but one path with the old map: O(log32 n).
+
+Equal contents have equal shape, whatever the history, so equality and hash are structural; each node keeps its hash,
+and after a change only the path is hashed again. Nothing depends on Python's randomized string hash.
+
+    _Branch(shift=5, prefix=0)            keys as base-32 digits, most significant first; digits that all keys
+      ├─ digit 1 ─ _Branch(shift=0)       below agree on are skipped, so every branch has two children or more
+      │     ├─ digit 0 ─ _Leaf(32)
+      │     └─ digit 7 ─ _Leaf(39)
+      └─ digit 3 ─ _Leaf(98)
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeAlias, TypeVar, overload
+
+from attrs import field, frozen
+
+V = TypeVar("V")
+D = TypeVar("D")
+
+# --- the tree ------------------------------------------------------------------------------------------------------
+
+
+@frozen(cache_hash=True)
+class _Leaf(Generic[V]):
+    key: int
+    value: V
+
+
+@frozen(cache_hash=True)
+class _Branch(Generic[V]):
+    """At least two children, told apart by the digit of their keys at ``shift``.
+
+    Attributes:
+        shift: position of that digit in bits, a multiple of 5.
+        prefix: what all keys below have in common: ``key >> shift + 5``.
+        bitmap: which of the 32 digits have a child.
+        children: these, by digit.
+    """
+
+    shift: int
+    prefix: int
+    bitmap: int
+    children: "tuple[_Node[V], ...]"
+
+
+_Node: TypeAlias = _Leaf[V] | _Branch[V]
+
+
+def _find(node: _Node[V] | None, key: int) -> _Leaf[V] | None:
+    while isinstance(node, _Branch):
+        bit = 1 << (key >> node.shift & 31)
+        if not node.bitmap & bit:
+            return None
+        node = node.children[(node.bitmap & (bit - 1)).bit_count()]
+    return node if node is not None and node.key == key else None
+
+
+def _join(node: _Node[V], other: _Node[V], key: int, other_key: int) -> _Branch[V]:
+    """A branch over two nodes whose keys differ above both."""
+    shift = ((key ^ other_key).bit_length() - 1) // 5 * 5
+    digit, other_digit = key >> shift & 31, other_key >> shift & 31
+    children = (node, other) if digit < other_digit else (other, node)
+    return _Branch(shift, key >> shift + 5, 1 << digit | 1 << other_digit, children)
+
+
+def _with(node: _Node[V] | None, leaf: _Leaf[V]) -> _Node[V]:
+    key = leaf.key
+    if node is None:
+        return leaf
+    if isinstance(node, _Leaf):
+        return leaf if node.key == key else _join(node, leaf, node.key, key)
+    shift = node.shift
+    if key >> shift + 5 != node.prefix:
+        return _join(node, leaf, node.prefix << shift + 5, key)
+    bit = 1 << (key >> shift & 31)
+    at = (node.bitmap & (bit - 1)).bit_count()
+    below = node.children
+    if node.bitmap & bit:
+        children = (*below[:at], _with(below[at], leaf), *below[at + 1 :])
+    else:
+        children = (*below[:at], leaf, *below[at:])
+    return _Branch(shift, node.prefix, node.bitmap | bit, children)
+
+
+def _without(node: _Node[V], key: int) -> _Node[V] | None:
+    """``node`` less ``key``, which is in it."""
+    if isinstance(node, _Leaf):
+        return None
+    bit = 1 << (key >> node.shift & 31)
+    at = (node.bitmap & (bit - 1)).bit_count()
+    below = node.children
+    rest = _without(below[at], key)
+    if rest is not None:
+        return _Branch(node.shift, node.prefix, node.bitmap, (*below[:at], rest, *below[at + 1 :]))
+    if len(below) == 2:
+        return below[1 - at]
+    return _Branch(node.shift, node.prefix, node.bitmap ^ bit, (*below[:at], *below[at + 1 :]))
+
+
+def _leaves(root: _Node[V] | None) -> Iterator[_Leaf[V]]:
+    stack = [] if root is None else [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, _Leaf):
+            yield node
+        else:
+            stack.extend(reversed(node.children))
+
+
+# --- the maps ------------------------------------------------------------------------------------------------------
+
+
+@frozen(repr=False)
+class IntMap(Generic[V]):
+    """An immutable map from integers of at least 0, in ascending order of its keys. Hashable if its values are."""
+
+    _root: _Node[V] | None = None
+    _length: int = field(default=0, eq=False)
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[int, V]]) -> "IntMap[V]":
+        """The map of these pairs; of equal keys the last one counts."""
+        result: IntMap[V] = cls()
+        for key, value in items:
+            result = result.set(key, value)
+        return result
+
+    @overload
+    def get(self, key: int) -> V | None: ...
+    @overload
+    def get(self, key: int, default: V | D) -> V | D: ...
+    def get(self, key: int, default: object = None) -> object:
+        """The value of ``key``, or ``default``."""
+        leaf = _find(self._root, key)
+        return default if leaf is None else leaf.value
+
+    def set(self, key: int, value: V) -> "IntMap[V]":
+        """This map with ``key`` set to ``value``. Raises ValueError for a negative key."""
+        if key < 0:
+            raise ValueError(f"keys are at least 0, not {key}")
+        old = _find(self._root, key)
+        if old is not None and old.value is value:
+            return self
+        return IntMap(_with(self._root, _Leaf(key, value)), self._length + (old is None))
+
+    def remove(self, key: int) -> "IntMap[V]":
+        """This map without ``key``; the same map if it has none."""
+        if self._root is None or _find(self._root, key) is None:
+            return self
+        return IntMap(_without(self._root, key), self._length - 1)
+
+    def first(self) -> tuple[int, V] | None:
+        """The smallest key and its value; None if the map is empty."""
+        node = self._root
+        while isinstance(node, _Branch):
+            node = node.children[0]
+        return None if node is None else (node.key, node.value)
+
+    def __contains__(self, key: int) -> bool:
+        return _find(self._root, key) is not None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[int]:
+        return (leaf.key for leaf in _leaves(self._root))
+
+    def items(self) -> Iterator[tuple[int, V]]:
+        """Keys with their values, in ascending order."""
+        return ((leaf.key, leaf.value) for leaf in _leaves(self._root))
+
+    def values(self) -> Iterator[V]:
+        """The values, in ascending order of their keys."""
+        return (leaf.value for leaf in _leaves(self._root))
+
+    def __repr__(self) -> str:
+        return f"IntMap({dict(self.items())!r})"
+
+
+_Bucket: TypeAlias = tuple[tuple[str, V], ...]
+
+
+def _key(pair: tuple[str, object]) -> str:
+    return pair[0]
+
+
+def _hash(key: str) -> int:
+    return zlib.crc32(key.encode("utf-8", "surrogatepass"))
+
+
+@frozen(repr=False)
+class StrMap(Generic[V]):
+    """An immutable map from strings, in an order that is the same in every process. Hashable if its values are."""
+
+    _buckets: IntMap[_Bucket[V]] = IntMap()
+    _length: int = field(default=0, eq=False)
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[str, V]]) -> "StrMap[V]":
+        """The map of these pairs; of equal keys the last one counts."""
+        result: StrMap[V] = cls()
+        for key, value in items:
+            result = result.set(key, value)
+        return result
+
+    @overload
+    def get(self, key: str) -> V | None: ...
+    @overload
+    def get(self, key: str, default: V | D) -> V | D: ...
+    def get(self, key: str, default: object = None) -> object:
+        """The value of ``key``, or ``default``."""
+        for other, value in self._buckets.get(_hash(key), ()):
+            if other == key:
+                return value
+        return default
+
+    def set(self, key: str, value: V) -> "StrMap[V]":
+        """This map with ``key`` set to ``value``."""
+        slot = _hash(key)
+        bucket = self._buckets.get(slot, ())
+        others = [pair for pair in bucket if pair[0] != key]
+        added = len(others) == len(bucket)
+        if not added and self.get(key) is value:
+            return self
+        others.append((key, value))
+        others.sort(key=_key)
+        return StrMap(self._buckets.set(slot, tuple(others)), self._length + added)
+
+    def remove(self, key: str) -> "StrMap[V]":
+        """This map without ``key``; the same map if it has none."""
+        if key not in self:
+            return self
+        slot = _hash(key)
+        bucket = tuple(pair for pair in self._buckets.get(slot, ()) if pair[0] != key)
+        buckets = self._buckets.set(slot, bucket) if bucket else self._buckets.remove(slot)
+        return StrMap(buckets, self._length - 1)
+
+    def __contains__(self, key: str) -> bool:
+        return any(other == key for other, _ in self._buckets.get(_hash(key), ()))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key, _ in self.items())
+
+    def items(self) -> Iterator[tuple[str, V]]:
+        """Keys with their values."""
+        return (pair for bucket in self._buckets.values() for pair in bucket)
+
+    def values(self) -> Iterator[V]:
+        """The values."""
+        return (value for _, value in self.items())
+
+    def __repr__(self) -> str:
+        return f"StrMap({dict(self.items())!r})"

@@ -1,0 +1,330 @@
+"""The session: one state, one function that takes it from event to event, and a thin object around both.
+
+Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42, OUT-7, OUT-11, TOK-12.
+
+    event --> the machine that it concerns --> signals to the others --> whatever is due --> effects
+              tokens, link, inbox, outbox, rest, pairing                 (advance)
+"""
+
+from typing import assert_never
+
+from attrs import evolve, frozen
+
+from clawproto import connection, gates, inbox, link, outbox, pairing, rest, tokens
+from clawproto.config import Config
+from clawproto.credentials import Credentials, Guard
+from clawproto.downlink import receive
+from clawproto.effects import Effect
+from clawproto.errors import Misuse
+from clawproto.events import (
+    CallRest,
+    Closed,
+    CredentialsLoaded,
+    Event,
+    FrameReceived,
+    HttpAnswered,
+    HttpFailed,
+    Opened,
+    OpenFailed,
+    Pair,
+    ReceiverPaused,
+    ReceiverResumed,
+    Refresh,
+    Reloaded,
+    Send,
+    SetTyping,
+    Settle,
+    Start,
+    Stop,
+    StoreConflicted,
+    Stored,
+    StoreFailed,
+    Tick,
+)
+from clawproto.instant import Instant
+from clawproto.link import CODE_TOO_LARGE
+from clawproto.link_state import Down, Ended, generation, is_online
+from clawproto.results import LoggedOutResult, NotPaired, RefreshSkipped, StoppedResult
+from clawproto.state import State
+from clawproto.tokens_state import guard, is_in_flight, is_settled
+from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
+
+
+def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect, ...]]:
+    """Take the session one event further.
+
+    Returns:
+        The new state, and what must be done, in this order.
+
+    Raises:
+        Misuse: the event makes no sense at this point (a second Start, anything before Start, a command number that is
+            in use). The state is unchanged: it is a value. Nothing that a peer sends raises.
+    """
+    _check(state, event)
+    turn = Turn(state.config, state.counters, now)
+    after = _settle_signals(_dispatch(state, event, turn), turn)
+    after = _advance(after, turn)
+    deadline = _deadline(after, turn)
+    if after.counters is not turn.counters or after.deadline != deadline:
+        after = evolve(after, counters=turn.counters, deadline=deadline)
+    return after, tuple(turn.effects)
+
+
+def _check(state: State, event: Event) -> None:
+    if isinstance(event, Start):
+        if state.started:
+            raise Misuse("the session was started before")
+    elif not state.started:
+        raise Misuse(f"{type(event).__name__} before Start")
+
+
+def _dispatch(state: State, event: Event, turn: Turn) -> State:
+    match event:
+        case FrameReceived():
+            return receive(state, event, turn)
+        case Tick():
+            return state
+        case Settle(delivery=delivery):
+            return evolve(state, inbox=inbox.settle(state.inbox, delivery, turn))
+        case Send():
+            return _send(state, event, turn)
+        case Start():
+            return evolve(
+                state,
+                started=True,
+                tokens=tokens.start(state.tokens, event, turn),
+                link=link.start(state.link, turn),
+            )
+        case Stop():
+            return _stop(state, turn)
+        case CredentialsLoaded():
+            return _load(state, event, turn)
+        case ReceiverPaused():
+            return evolve(state, link=link.paused(state.link, turn))
+        case ReceiverResumed():
+            return evolve(state, link=link.resumed(state.link, turn))
+        case Refresh(command=command):
+            return _refresh(state, command, turn)
+        case SetTyping(chat_id=chat_id, is_typing=is_typing):
+            return _set_typing(state, chat_id, is_typing, turn)
+        case CallRest():
+            return evolve(state, rest=rest.call(state.rest, event, state.tokens, turn))
+        case Pair(command=command):
+            if state.tokens.stopped:
+                turn.resolve(command, StoppedResult())
+                return state
+            known = state.tokens.credentials
+            return evolve(state, pairing=pairing.begin(state.pairing, event, known, turn))
+        case Opened():
+            return evolve(state, link=link.opened(state.link, event, turn))
+        case OpenFailed():
+            return evolve(state, link=link.open_failed(state.link, event, turn))
+        case Closed():
+            return _closed(state, event, turn)
+        case HttpAnswered() | HttpFailed():
+            return _http_report(state, event, turn)
+        case Stored() | StoreConflicted() | StoreFailed() | Reloaded():
+            changed, paired = pairing.store_report(state.pairing, event, turn)
+            state = evolve(state, pairing=changed, tokens=tokens.store_report(state.tokens, event, turn))
+            return state if paired is None else _load(state, CredentialsLoaded(paired), turn, paired=True)
+        case _:
+            assert_never(event)
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _send(state: State, event: Send, turn: Turn) -> State:
+    if state.tokens.stopped:
+        turn.resolve(event.command, StoppedResult())
+        return state
+    if state.tokens.status in ("logged-out", "absent"):
+        turn.resolve(event.command, LoggedOutResult() if state.tokens.status == "logged-out" else NotPaired())
+        return state
+    online = connection.online_generation(state)
+    return evolve(state, outbox=outbox.send(state.outbox, event, online, turn))
+
+
+def _refresh(state: State, command: int, turn: Turn) -> State:
+    if state.tokens.status == "absent" and not state.tokens.stopped:
+        turn.resolve(command, RefreshSkipped("no-refresh-token"))
+        return state
+    return evolve(state, tokens=tokens.request(state.tokens, "caller", command, turn))
+
+
+def _set_typing(state: State, chat_id: str, is_typing: bool, turn: Turn) -> State:
+    blocked = gates.blocking(state.outbox.gates, chat_id, turn, typing=True) is not None
+    if blocked or not gates.is_valid_chat(chat_id, turn):
+        return state
+    return evolve(state, link=link.set_typing(state.link, chat_id, is_typing=is_typing, turn=turn))
+
+
+def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
+    """Credentials from outside (OUT-8). The live socket of another identity, or of before a pairing, is changed."""
+    known = state.tokens.credentials
+    if paired or (known is not None and known.identity != event.credentials.identity):
+        state = connection.renew(state, turn)
+    return evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
+
+
+def _stop(state: State, turn: Turn) -> State:
+    state = connection.flush(state, turn)
+    return evolve(
+        state,
+        tokens=tokens.stop(state.tokens),
+        link=link.stop(state.link, turn),
+        outbox=outbox.stopped(state.outbox, turn),
+        rest=rest.end_all(state.rest, StoppedResult(), turn),
+        pairing=pairing.stop(state.pairing, turn),
+    )
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+def _closed(state: State, event: Closed, turn: Turn) -> State:
+    if event.generation != generation(state.link):
+        return state
+    if event.code == CODE_TOO_LARGE:
+        state = evolve(state, outbox=outbox.frame_too_large(state.outbox, event.generation, turn))
+    return evolve(state, link=link.closed(state.link, event, turn))
+
+
+def _http_report(state: State, event: HttpAnswered | HttpFailed, turn: Turn) -> State:
+    calls, verdict = rest.http_report(state.rest, event, state.tokens, turn)
+    if verdict == "refresh":
+        state = evolve(state, rest=calls, tokens=tokens.request(state.tokens, "caller", None, turn))
+        return state if is_in_flight(state.tokens) else evolve(state, rest=rest.give_up_waiting(calls, turn))
+    if verdict is not None:
+        return evolve(state, rest=calls)
+    return evolve(
+        state,
+        tokens=tokens.http_report(state.tokens, event, turn),
+        pairing=pairing.http_report(state.pairing, event, state.tokens.credentials, turn),
+    )
+
+
+# --- signals -------------------------------------------------------------------------------------------------------
+
+
+def _settle_signals(state: State, turn: Turn) -> State:
+    """Tell the other machines what one of them has found out; they may find out more."""
+    while turn.signals:
+        signal = turn.signals.pop(0)
+        match signal:
+            case Swapped(trigger=trigger):
+                state = _swapped(state, trigger, turn)
+            case FlightEnded():
+                state = evolve(state, rest=rest.give_up_waiting(state.rest, turn))
+            case LogoutBegun():
+                state = connection.close(state, "logged out", turn)
+            case LogoutEnded():
+                state = evolve(
+                    state,
+                    outbox=outbox.logged_out(state.outbox, turn),
+                    rest=rest.end_all(state.rest, LoggedOutResult(), turn),
+                )
+            case _:
+                assert_never(signal)
+    return state
+
+
+def _swapped(state: State, trigger: str | None, turn: Turn) -> State:
+    """Another token is in force. A live socket is changed only where the session itself asked for the rotation (REF-26);
+    one that REST asked for leaves it alone (REF-28). After a stop nothing is opened (REF-32)."""
+    if state.tokens.stopped:
+        return state
+    state = evolve(state, rest=rest.token_swapped(state.rest, state.tokens, turn), link=link.hurry(state.link, turn))
+    return connection.renew(state, turn) if trigger not in (None, "caller") else state
+
+
+# --- what is due ---------------------------------------------------------------------------------------------------
+
+
+def _advance(state: State, turn: Turn) -> State:
+    """Let every machine do what has fallen due, tokens first: they decide whether a socket may be opened. Repeated
+    until nothing changes, so that no deadline is left behind."""
+    while True:
+        before = state
+        advanced = tokens.advance(state.tokens, turn)
+        if advanced is not state.tokens:
+            state = _settle_signals(evolve(state, tokens=advanced), turn)
+        trouble = link.trouble(state.link, turn)
+        if trouble is not None:
+            state = connection.give_up(evolve(state, link=trouble.link), trouble.reason, turn, code=trouble.code)
+        moved = link.advance(state.link, state.tokens, turn)
+        if moved is not state.link:
+            state = evolve(state, link=moved)
+        if state.tokens.stopped and isinstance(state.link.phase, Down):
+            state = evolve(state, link=evolve(state.link, phase=Ended()))
+        state = connection.follow(state, turn)
+        acked = inbox.advance(state.inbox, turn)
+        if acked is not state.inbox:
+            state = evolve(state, inbox=acked)
+        sent = outbox.advance(state.outbox, connection.online_generation(state), turn)
+        if sent is not state.outbox:
+            state = evolve(state, outbox=sent)
+        redeemed = pairing.advance(state.pairing, turn)
+        if redeemed is not state.pairing:
+            state = evolve(state, pairing=redeemed)
+        if state is before:
+            return state
+
+
+def _deadline(state: State, turn: Turn) -> int | None:
+    dues = (
+        tokens.deadline(state.tokens, turn),
+        link.deadline(state.link, state.tokens, turn),
+        inbox.deadline(state.inbox),
+        outbox.deadline(state.outbox),
+        pairing.deadline(state.pairing),
+    )
+    return min((due for due in dues if due is not None), default=None)
+
+
+class Session:
+    """A session as an object, for those who embed the core: it keeps the state and hands out the effects.
+
+        session = Session(Config(seed=seed))
+        effects = session.handle(Start(credentials), now)
+
+    Carry out the effects in their order, report back what they bring, and hand in a `Tick` when `next_deadline` has come.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._state = State(config)
+
+    def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
+        """One step; see `step`."""
+        self._state, effects = step(self._state, event, now)
+        return effects
+
+    @property
+    def state(self) -> State:
+        """The whole state, a hashable value."""
+        return self._state
+
+    def next_deadline(self) -> int | None:
+        """When to hand in a `Tick` at the latest: monotonic milliseconds, None for never."""
+        return self._state.deadline
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether ``hello-ok`` has arrived on the current socket."""
+        return is_online(self._state.link)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the session was stopped, its socket is closed, and nothing is on its way to server or store."""
+        state = self._state
+        return isinstance(state.link.phase, Ended) and is_settled(state.tokens) and state.pairing is None
+
+    @property
+    def credentials(self) -> Credentials | None:
+        """Identity and pair in force; the pair is None after a logout."""
+        return self._state.tokens.credentials
+
+    @property
+    def guard(self) -> Guard:
+        """What the next session of this agent should be started with (REF-33)."""
+        return guard(self._state.tokens)

@@ -1,0 +1,35 @@
+"""The whole state of a session: one frozen tree, a branch per machine."""
+
+from attrs import frozen
+
+from clawproto.config import Config
+from clawproto.inbox_state import InboxState
+from clawproto.link_state import LinkState
+from clawproto.outbox import OutboxState
+from clawproto.pairing import PairingState
+from clawproto.rest import RestState
+from clawproto.tokens_state import TokenState
+from clawproto.turn import Counters
+
+
+@frozen
+class State:
+    """A value: equal states behave alike, and an old one can be stepped again.
+
+    Attributes:
+        started: `clawproto.events.Start` has come.
+        connected: inbox and outbox have been told of the socket that is online now.
+        deadline: monotonic ms of the next thing to do, None for never.
+    """
+
+    config: Config
+    started: bool = False
+    connected: bool = False
+    deadline: int | None = None
+    counters: Counters = Counters()
+    tokens: TokenState = TokenState()
+    link: LinkState = LinkState()
+    inbox: InboxState = InboxState()
+    outbox: OutboxState = OutboxState()
+    rest: RestState = RestState()
+    pairing: PairingState = None

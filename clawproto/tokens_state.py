@@ -1,0 +1,229 @@
+"""The token machine's branch of the state, and the questions that other machines ask of it."""
+
+from typing import Literal, TypeAlias
+
+from attrs import evolve, frozen
+
+from clawproto.app_events import LogoutCause
+from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
+from clawproto.instant import Instant
+from clawproto.policy import Policy
+from clawproto.timing import TokenTimes
+from clawproto.turn import Trigger
+
+
+@frozen
+class Flight:
+    """One refresh on its way. It belongs to the machine; callers only subscribe (REF-48).
+
+    Attributes:
+        tokens: the pair that was current when it began; the refresh token is the one being spent.
+        generation: of the stored record that the new pair will replace.
+        callers: commands that get the outcome (REF-12).
+    """
+
+    trigger: Trigger
+    tokens: TokenPair
+    generation: int
+    callers: tuple[int, ...] = ()
+
+
+@frozen
+class Idle:
+    """Nothing under way."""
+
+
+@frozen
+class Recording:
+    """The intent is being saved; the request has not left."""
+
+    flight: Flight
+    operation: int
+    intent: Intent
+
+
+@frozen
+class Requesting:
+    """The request is under way."""
+
+    flight: Flight
+    request: int
+
+
+@frozen
+class Saving:
+    """The server has rotated; the new pair is held until the store confirms it (REF-10).
+
+    Attributes:
+        operation: the save under way, or None while waiting for `retry_at`.
+        failures: saves that failed in a row.
+        retry_at: monotonic ms of the next try.
+    """
+
+    flight: Flight
+    held: Credentials
+    replaces: int
+    operation: int | None
+    failures: int = 0
+    retry_at: int | None = None
+
+
+@frozen
+class Rereading:
+    """Refused for good: the store is read again before anything is given up (REF-30, REF-45)."""
+
+    flight: Flight
+    operation: int
+    code: int
+    text: str
+
+
+@frozen
+class LoggingOut:
+    """The store is forgetting the pair; then the callers get their outcome."""
+
+    flight: Flight
+    operation: int
+    code: int
+    text: str
+    cause: LogoutCause
+    replaces: int
+
+
+TokenPhase: TypeAlias = Idle | Recording | Requesting | Saving | Rereading | LoggingOut
+
+
+@frozen
+class Cleanup:
+    """A store that could not forget the pair is asked again until it does (OUT-6)."""
+
+    identity: Identity
+    refused: str
+    replaces: int
+    cause: LogoutCause
+    operation: int | None
+    failures: int
+    retry_at: int | None
+
+
+Status: TypeAlias = Literal["absent", "usable", "needed", "logged-out"]
+
+
+@frozen
+class TokenState:
+    """Everything that the token machine knows.
+
+    Attributes:
+        status: absent = never paired; usable; needed = rejected and nothing to refresh with (OUT-10); logged-out.
+        credentials: identity and the pair in force; None only if absent.
+        times: of the access token in force; None if its expiry is unknown (TOK-6).
+        latch: digest of the access token whose refresh was refused for good (REF-14).
+        rejected: digest of the access token that got ``authentication failed`` (REF-23).
+        last_attempt: begin of the last attempt; None means never (REF-18, D-47).
+        last_attempt_token: digest of the access token it was made for (REF-17).
+        failures: transient outcomes in a row (REF-20).
+        backoff_until: end of the backoff after them.
+        not_before: no attempt at all before this: unknown answer (REF-44) or Retry-After (REF-47).
+        hold_until: no proactive attempt before this (TOK-22).
+        armed: the proactive timer runs (TOK-12).
+        starting: the check before the first connect is still to be made (TOK-14).
+        lost: an intent found at start, while its grace lasts: worth an attempt of its own (REF-46).
+        unknown: some attempt to spend the current refresh token ended without an answer.
+        offset: server clock minus wall clock, as applied (TOK-20).
+        blank_reported: the fault of REF-37 was reported for these credentials.
+        last_error: for `status` displays; never holds a token.
+    """
+
+    status: Status = "absent"
+    credentials: Credentials | None = None
+    times: TokenTimes | None = None
+    phase: TokenPhase = Idle()
+    latch: str | None = None
+    rejected: str | None = None
+    last_attempt: Instant | None = None
+    last_attempt_token: str | None = None
+    failures: int = 0
+    backoff_until: int = 0
+    not_before: int = 0
+    hold_until: int = 0
+    armed: bool = False
+    starting: bool = False
+    lost: Intent | None = None
+    unknown: bool = False
+    offset: int = 0
+    stopped: bool = False
+    cleanup: Cleanup | None = None
+    poll_at: int | None = None
+    poll_operation: int | None = None
+    blank_reported: bool = False
+    last_error: str | None = None
+
+
+def current_tokens(tokens: TokenState) -> TokenPair | None:
+    """The pair in force."""
+    return None if tokens.credentials is None or tokens.status != "usable" else tokens.credentials.tokens
+
+
+def current_digest(tokens: TokenState) -> str | None:
+    """Digest of the access token in force."""
+    pair = current_tokens(tokens)
+    return None if pair is None else pair.access.digest
+
+
+def is_rejected(tokens: TokenState) -> bool:
+    """Whether a hub has refused the very token in force (REF-23)."""
+    return tokens.rejected is not None and tokens.rejected == current_digest(tokens)
+
+
+def is_in_flight(tokens: TokenState) -> bool:
+    """Whether a refresh runs that no socket may overtake (REF-29).
+
+    A pair that could not be saved at once no longer counts: the old access token stays in use meanwhile (REF-10).
+    """
+    phase = tokens.phase
+    return not isinstance(phase, Idle) and not (isinstance(phase, Saving) and phase.failures > 0)
+
+
+def may_open(tokens: TokenState) -> bool:
+    """Whether a socket may be opened with the token in force (REF-23, REF-29, TOK-14, OUT-7)."""
+    return (
+        tokens.status == "usable"
+        and not tokens.starting
+        and not tokens.stopped
+        and not is_in_flight(tokens)
+        and not is_rejected(tokens)
+    )
+
+
+def is_settled(tokens: TokenState) -> bool:
+    """Whether nothing is on its way to the server or to the store."""
+    return isinstance(tokens.phase, Idle) and tokens.cleanup is None
+
+
+def is_near_expiry(tokens: TokenState, now: Instant) -> bool:
+    """TOK-11; false if the expiry is unknown (TOK-6)."""
+    return tokens.times is not None and tokens.times.is_near_expiry(now.wall_ms, tokens.offset)
+
+
+def floor_end(tokens: TokenState, policy: Policy) -> int:
+    """Monotonic ms before which the floor forbids an attempt (REF-16, REF-17); 0 if it forbids none."""
+    if tokens.last_attempt is None:
+        return 0
+    if policy.refresh_floor_scope == "same-token" and tokens.last_attempt_token != current_digest(tokens):
+        return 0
+    return tokens.last_attempt.mono_ms + policy.refresh_floor_ms
+
+
+def guard(tokens: TokenState) -> Guard:
+    """What must outlive a rebuild of the machine (REF-33)."""
+    last = None if tokens.last_attempt is None else tokens.last_attempt.wall_ms
+    return Guard(refused=tokens.latch, rejected=tokens.rejected, last_attempt_wall_ms=last)
+
+
+def restore_guard(tokens: TokenState, saved: Guard, now: Instant) -> TokenState:
+    """Take up an exported guard. A clock that has gone back since then counts as no time passed (REF-33)."""
+    last = None
+    if saved.last_attempt_wall_ms is not None:
+        elapsed = max(0, now.wall_ms - saved.last_attempt_wall_ms)
+        last = Instant(saved.last_attempt_wall_ms, now.mono_ms - elapsed)
+    return evolve(tokens, latch=saved.refused, rejected=saved.rejected, last_attempt=last)

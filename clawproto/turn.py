@@ -1,0 +1,125 @@
+"""One call of ``step``: what the machines share while it lasts, and nothing that outlives it.
+
+The machines are functions from a branch of the state to its successor. What they want done they append to the turn as
+effects; what other machines must know they append as signals, which ``step`` passes on before it returns.
+"""
+
+from typing import TypeAlias
+
+from attrs import evolve, frozen
+
+from clawproto.app_events import AppEvent
+from clawproto.config import Config
+from clawproto.effects import Effect, Emit, Resolve
+from clawproto.entropy import unit
+from clawproto.ids import IdState, next_ulid
+from clawproto.instant import Instant
+from clawproto.policy import Policy
+from clawproto.results import RefreshOutcome, Result
+
+
+@frozen
+class Counters:
+    """Numbers given out so far. Never reused within a session, so that a late answer can always be told."""
+
+    request: int = 0
+    operation: int = 0
+    generation: int = 0
+    delivery: int = 0
+    draw: int = 0
+    ids: IdState = IdState()
+
+
+# --- signals between machines --------------------------------------------------------------------------------------
+
+Trigger: TypeAlias = str
+"""Why a flight began: startup, proactive, rejected, handshake, recovery, caller (REF-31)."""
+
+
+@frozen
+class Swapped:
+    """Another access token is in force. ``trigger`` is None if it did not come from a flight."""
+
+    trigger: Trigger | None
+
+
+@frozen
+class FlightEnded:
+    """The flight's callers have their outcome."""
+
+    trigger: Trigger
+    outcome: RefreshOutcome
+
+
+@frozen
+class LogoutBegun:
+    """The pair was refused for good and is being cleared."""
+
+
+@frozen
+class LogoutEnded:
+    """The pair is gone; everything that waits fails (OUT-11)."""
+
+
+Signal: TypeAlias = Swapped | FlightEnded | LogoutBegun | LogoutEnded
+
+
+class Turn:
+    """The scratch pad of one step. Machines get it as an argument and must not keep it."""
+
+    __slots__ = ("config", "counters", "effects", "now", "policy", "signals")
+
+    def __init__(self, config: Config, counters: Counters, now: Instant) -> None:
+        self.config = config
+        self.policy: Policy = config.policy
+        self.counters = counters
+        self.now = now
+        self.effects: list[Effect] = []
+        self.signals: list[Signal] = []
+
+    @property
+    def mono(self) -> int:
+        return self.now.mono_ms
+
+    @property
+    def wall(self) -> int:
+        return self.now.wall_ms
+
+    def do(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def emit(self, event: AppEvent, delivery: int | None = None) -> None:
+        self.effects.append(Emit(event, delivery))
+
+    def resolve(self, command: int, result: Result) -> None:
+        self.effects.append(Resolve(command, result))
+
+    def signal(self, signal: Signal) -> None:
+        self.signals.append(signal)
+
+    def next_request(self) -> int:
+        self.counters = evolve(self.counters, request=self.counters.request + 1)
+        return self.counters.request
+
+    def next_operation(self) -> int:
+        self.counters = evolve(self.counters, operation=self.counters.operation + 1)
+        return self.counters.operation
+
+    def next_generation(self) -> int:
+        self.counters = evolve(self.counters, generation=self.counters.generation + 1)
+        return self.counters.generation
+
+    def next_delivery(self) -> int:
+        self.counters = evolve(self.counters, delivery=self.counters.delivery + 1)
+        return self.counters.delivery
+
+    def draw(self, label: str) -> float:
+        """A number in [0, 1) from the seed; each draw gives another one."""
+        self.counters = evolve(self.counters, draw=self.counters.draw + 1)
+        return unit(self.config.seed, label, self.counters.draw)
+
+    def mint(self) -> str:
+        """A fresh ULID, above every earlier one (SEND-6)."""
+        ids, ulid = next_ulid(self.counters.ids, self.config.seed, self.now.wall_ms)
+        self.counters = evolve(self.counters, ids=ids)
+        return ulid

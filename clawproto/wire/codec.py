@@ -1,0 +1,244 @@
+"""Frames to and from text.
+
+Downlinks (`decode`): nothing that a peer sends raises. What is no frame at all is a `BadFrame` (ENV-12); a frame whose
+payload is of no use keeps its envelope, so that its ``dseq`` still counts (R2-11); unknown fields and wrongly typed
+optional ones do no harm (ENV-13).
+
+    text ── limit ── JSON ── object ── version ── event ──► Frame ── payload by event ──► typed, opaque or malformed
+             └────────┴────────┴─────────┴─────────┴──────► BadFrame
+
+Uplinks (``encode_…``): compact JSON text. They have no way to write ``sender``, ``chat_type``, ``origin_device_id``,
+``seq`` or ``dseq`` (ENV-2), and refuse routing fields on events that have none (ENV-10).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from clawproto.json_types import Json
+from clawproto.wire import json_backend
+from clawproto.wire.fragments import KNOWN_KINDS
+from clawproto.wire.json_text import plain, write, write_exactly
+from clawproto.wire.payloads import read_payload, read_peer
+from clawproto.wire.structure import is_integer
+from clawproto.wire.values import BadFrame, Frame
+
+VERSION: Final = "2"
+PROTOCOL_VERSION: Final = 2
+MESSAGE_ID_LIMIT: Final = 512  # bytes, LIM-4
+EXCERPT_LIMIT: Final = 200
+
+# --- downlinks -----------------------------------------------------------------------------------------------------
+
+
+def _exceeds(data: str | bytes, limit: int) -> bool:
+    """Whether ``data`` takes more than ``limit`` bytes as UTF-8, counted only where the length leaves it open."""
+    if isinstance(data, bytes) or len(data) > limit or len(data) * 3 <= limit:
+        return len(data) > limit
+    return len(data.encode("utf-8", "surrogatepass")) > limit
+
+
+def _excerpt(data: str | bytes) -> str:
+    if isinstance(data, bytes):
+        return data[:EXCERPT_LIMIT].decode("utf-8", "replace")
+    return data[:EXCERPT_LIMIT].encode("utf-8", "replace").decode("utf-8")
+
+
+def _integer(value: Json) -> int | None:
+    return value if isinstance(value, int) and is_integer(value) else None
+
+
+def _string(value: Json) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
+    """Read one WebSocket message. Never raises.
+
+    Args:
+        data: the message; bytes are taken as UTF-8.
+        limit: longest acceptable message in bytes; a longer one is not looked at.
+
+    Returns:
+        A `Frame`, whose payload may be a `MalformedPayload`; or a `BadFrame`, to be counted and dropped (ENV-12).
+    """
+    if _exceeds(data, limit):
+        return BadFrame("too-long", _excerpt(data))
+    try:
+        source = json_backend.loads(data)
+    except json_backend.NotJson as error:
+        return BadFrame(error.problem, _excerpt(data))
+    if not isinstance(source, dict):
+        return BadFrame("not-an-object", _excerpt(data))
+    get = source.get
+    dseq = _integer(get("dseq"))
+    if get("version") != VERSION:
+        return BadFrame("version", _excerpt(data), dseq)
+    event = get("event")
+    if not isinstance(event, str):
+        return BadFrame("no-event", _excerpt(data), dseq)
+    return Frame(
+        event,
+        read_payload(event, get("payload")),
+        _string(get("trace_id")) or "",
+        _integer(get("emitted_at")),
+        _string(get("chat_id")),
+        _string(get("chat_type")),
+        read_peer(get("to")),
+        read_peer(get("sender")),
+        _string(get("origin_device_id")),
+        _integer(get("seq")),
+        dseq,
+        dseq is None and "dseq" in source,
+    )
+
+
+# --- uplinks -------------------------------------------------------------------------------------------------------
+
+UNROUTED_EVENTS: Final = frozenset(
+    {
+        "connect",
+        "ping",
+        "message.cursor_ack",
+        "message.sync_ack",
+        "presence.subscribe",
+        "presence.unsubscribe",
+        "device.cursor.reset",
+    }
+)
+
+
+def encode_envelope(
+    event: str,
+    *,
+    trace_id: str,
+    emitted_at: int,
+    payload_text: str,
+    chat_id: str | None = None,
+    to_text: str | None = None,
+) -> str:
+    """One uplink.
+
+    Args:
+        event: its name.
+        trace_id: chosen by the client for this uplink (ENV-6).
+        emitted_at: wall clock, milliseconds.
+        payload_text: the payload as JSON, inserted as it is: a retransmission keeps its bytes (SEND-5).
+        chat_id: on business events.
+        to_text: the display hint as JSON, inserted as it is (ENV-5).
+
+    Raises:
+        ValueError: ``chat_id`` or ``to_text`` on an event that carries neither (ENV-10).
+    """
+    if event in UNROUTED_EVENTS and not (chat_id is None and to_text is None):
+        raise ValueError(f"{event} carries neither chat_id nor to (ENV-10)")
+    routing = ("" if chat_id is None else f',"chat_id":{write(chat_id)}') + (
+        "" if to_text is None else f',"to":{to_text}'
+    )
+    head = f'{{"version":"2","event":{write(event)},"trace_id":{write(trace_id)},"emitted_at":{int(emitted_at)}'
+    return f'{head}{routing},"payload":{payload_text}}}'
+
+
+def encode_connect(
+    *,
+    trace_id: str,
+    emitted_at: int,
+    token: str,
+    nonce: str,
+    device_id: str,
+    client_version: str,
+    capabilities: Mapping[str, bool],
+) -> str:
+    """The answer to ``connect.challenge``. Token and nonce go out exactly as they came (HS-2, AUTH-1)."""
+    payload: dict[str, Json] = {
+        "token": token,
+        "nonce": nonce,
+        "device_id": plain(device_id),
+        "client_version": plain(client_version),
+        "protocol_version": PROTOCOL_VERSION,
+        "capabilities": plain(capabilities),
+    }
+    payload_text = write_exactly(payload)
+    return encode_envelope("connect", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text)
+
+
+def _check_fragments(fragments: Json) -> None:
+    """``fragments`` as `plain` made them: what the types of the caller promise is checked, not believed."""
+    items = fragments if isinstance(fragments, list) else []
+    kinds = {kind for item in items if isinstance(item, dict) and isinstance(kind := item.get("kind"), str)}
+    if not all(isinstance(item, dict) and isinstance(item.get("kind"), str) for item in items):
+        raise ValueError("a fragment is an object with a string kind (FRAG-1)")
+    if any(isinstance(item, dict) and "delta" in item for item in items):
+        raise ValueError("only message.add has a delta (STREAM-6)")
+    if "text" not in kinds and not kinds <= KNOWN_KINDS:
+        raise ValueError("a fragment of a custom kind needs a text fragment next to it (FRAG-4)")
+
+
+def _check_reply(reply: Json) -> None:
+    if not isinstance(reply, dict):
+        complete = reply is None
+    else:
+        complete = isinstance(reply.get("reply_to_msg_id"), str) and isinstance(reply.get("reply_preview"), dict)
+    if not complete:
+        raise ValueError("a reply is an object with a string reply_to_msg_id and an object reply_preview (SEND-4)")
+
+
+def encode_message_payload(
+    message_id: str,
+    mode: str,
+    fragments: Sequence[Mapping[str, Json]],
+    mentions: Sequence[Json],
+    reply: Mapping[str, Json] | None,
+) -> str:
+    """The payload of ``message.send`` and ``message.reply``, as text to be kept for retransmission (SEND-1, SEND-5).
+
+    Args:
+        message_id: minted by the client; written as it is.
+        mode: ``message_mode`` (SEND-3).
+        fragments: ordered (FRAG-1).
+        mentions: the ``context.mentions`` list (MENT-1).
+        reply: ``context.reply`` with ``reply_to_msg_id`` and ``reply_preview``; for ``message.reply`` (SEND-4).
+
+    Raises:
+        ValueError: a value that JSON cannot express (NaN, foreign types, circular), a message id that is empty, longer
+            than 512 bytes or contains U+0000 (LIM-4), a fragment without a kind or with a ``delta`` (STREAM-6), a
+            custom kind without a text (FRAG-4), a reply that does not say what it answers (SEND-4).
+    """
+    if not 0 < len(message_id.encode("utf-8", "surrogatepass")) <= MESSAGE_ID_LIMIT or "\0" in message_id:
+        raise ValueError("a message id has 1 to 512 bytes and no U+0000 (LIM-4)")
+    plain_fragments, plain_reply = plain(fragments), plain(reply)
+    _check_fragments(plain_fragments)
+    _check_reply(plain_reply)
+    body: Json = {"fragments": plain_fragments}
+    context: Json = {"mentions": plain(mentions), "reply": plain_reply}
+    return write_exactly(
+        {"message_id": message_id, "message_mode": plain(mode), "message": {"body": body, "context": context}}
+    )
+
+
+def encode_ping(*, trace_id: str, emitted_at: int) -> str:
+    """A heartbeat (HB)."""
+    return encode_envelope("ping", trace_id=trace_id, emitted_at=emitted_at, payload_text="{}")
+
+
+def encode_typing(*, trace_id: str, emitted_at: int, chat_id: str, is_typing: bool) -> str:
+    """Show or hide the typing indicator (TYPE)."""
+    payload_text = write({"is_typing": is_typing})
+    return encode_envelope(
+        "typing.update", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text, chat_id=chat_id
+    )
+
+
+def encode_sync_ack(*, trace_id: str, emitted_at: int, dseq: int, epoch: str) -> str:
+    """The v2 acknowledgement (R2-12). Raises ValueError for a mark of 0 (R2-34)."""
+    if dseq < 1:
+        raise ValueError("there is nothing to acknowledge yet (R2-34)")
+    payload_text = write_exactly({"dseq": dseq, "epoch": epoch})
+    return encode_envelope("message.sync_ack", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text)
+
+
+def encode_cursor_ack(*, trace_id: str, emitted_at: int, seq: int) -> str:
+    """The v1 acknowledgement (R1-1). Raises ValueError for a ``seq`` below 1 (SILENT-7)."""
+    if seq < 1:
+        raise ValueError("seq starts at 1 (SILENT-7)")
+    payload_text = write_exactly({"seq": seq})
+    return encode_envelope("message.cursor_ack", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text)

@@ -1,0 +1,57 @@
+"""Writing JSON: compact, exact, and encodable as UTF-8 whatever the strings hold."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final, cast
+
+from clawproto.json_types import Json
+from clawproto.wire.json_backend import MAX_DEPTH
+
+_readable: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
+_ascii: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
+
+
+def write_exactly(value: Json) -> str:
+    """Compact JSON of an already plain value. Raises ValueError for a non-finite float or an oversized integer."""
+    text = _readable.encode(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half of a surrogate pair: it can only travel escaped
+        return _ascii.encode(value)
+    return text
+
+
+def plain(value: object, depth: int = 0) -> Json:
+    """A copy of ``value`` that is nothing but JSON, without U+0000 (ENV-9).
+
+    Mappings become dicts, lists and tuples become lists. Nothing is converted beyond that: ``json`` alone would turn
+    the key 5 into "5" and an enumeration into its value.
+
+    Raises:
+        ValueError: anything that is no JSON value, and nesting that is circular or deeper than a reader would stand.
+    """
+    if type(value) is str:
+        return value.replace("\0", "")
+    if value is None or type(value) is bool or type(value) is int or type(value) is float:
+        return value
+    if depth >= MAX_DEPTH:
+        raise ValueError("nested too deeply, or circular")
+    if isinstance(value, Mapping):
+        result: dict[str, Json] = {}
+        for key, item in cast(Mapping[object, object], value).items():
+            if type(key) is not str:
+                raise ValueError(f"a key is of type {type(key).__name__}, not a string")
+            result[key.replace("\0", "")] = plain(item, depth + 1)
+        return result
+    if isinstance(value, list | tuple):
+        return [plain(item, depth + 1) for item in cast(Sequence[object], value)]
+    raise ValueError(f"{type(value).__name__} is not a JSON value")
+
+
+def write(value: object) -> str:
+    """Compact JSON of ``value``, without U+0000 (ENV-9).
+
+    Raises:
+        ValueError: as `plain`, and for NaN and infinities.
+    """
+    return write_exactly(plain(value))

@@ -1,0 +1,181 @@
+"""Immutable maps, against dict."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clawproto import persistent
+from clawproto.persistent import IntMap, StrMap
+
+K = TypeVar("K", int, str)
+
+int_keys = st.one_of(st.integers(0, 40), st.integers(0, 2**70), st.integers(0, 14).map(lambda n: 32**n))
+str_keys = st.one_of(st.text(), st.sampled_from("abc"))
+
+
+def changes(keys: st.SearchStrategy[K]) -> st.SearchStrategy[list[tuple[K, int | None]]]:
+    """A history: keys set to a value, or removed (None)."""
+    return st.lists(st.tuples(keys, st.one_of(st.none(), st.integers(0, 3))), max_size=40)
+
+
+@given(changes(int_keys))
+def test_int_map_does_what_dict_does(history: list[tuple[int, int | None]]) -> None:
+    model: dict[int, int] = {}
+    subject: IntMap[int] = IntMap()
+    for key, value in history:
+        before, before_items = subject, list(subject.items())
+        if value is None:
+            model.pop(key, None)
+            subject = subject.remove(key)
+        else:
+            model[key] = value
+            subject = subject.set(key, value)
+        assert list(before.items()) == before_items
+        assert subject.get(key) == model.get(key)
+        assert (key in subject) is (key in model)
+        assert len(subject) == len(model)
+        ordered = sorted(model.items())
+        assert list(subject.items()) == ordered
+        assert subject.first() == (ordered[0] if ordered else None)
+    assert list(subject) == sorted(model)
+    assert list(subject.values()) == [model[key] for key in sorted(model)]
+    rebuilt = IntMap.of(sorted(model.items(), reverse=True))
+    assert subject == rebuilt
+    assert hash(subject) == hash(rebuilt)
+
+
+@given(changes(str_keys))
+def test_str_map_does_what_dict_does(history: list[tuple[str, int | None]]) -> None:
+    check_str_map(history)
+
+
+@given(history=changes(str_keys))
+def test_str_map_with_colliding_hashes(history: list[tuple[str, int | None]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(persistent, "_hash", lambda key: len(key) % 2)
+        check_str_map(history)
+
+
+def check_str_map(history: list[tuple[str, int | None]]) -> None:
+    model: dict[str, int] = {}
+    subject: StrMap[int] = StrMap()
+    for key, value in history:
+        before, before_items = subject, list(subject.items())
+        if value is None:
+            model.pop(key, None)
+            subject = subject.remove(key)
+        else:
+            model[key] = value
+            subject = subject.set(key, value)
+        assert list(before.items()) == before_items
+        assert subject.get(key) == model.get(key)
+        assert (key in subject) is (key in model)
+        assert len(subject) == len(model)
+        assert dict(subject.items()) == model
+    assert list(subject) == [key for key, _ in subject.items()]
+    assert list(subject.values()) == [value for _, value in subject.items()]
+    rebuilt = StrMap.of(sorted(model.items(), reverse=True))
+    assert subject == rebuilt
+    assert hash(subject) == hash(rebuilt)
+    assert list(subject) == list(rebuilt)
+
+
+@given(st.dictionaries(int_keys, st.integers(0, 2)), st.dictionaries(int_keys, st.integers(0, 2)))
+def test_int_maps_are_equal_iff_their_contents_are(one: dict[int, int], other: dict[int, int]) -> None:
+    assert (IntMap.of(one.items()) == IntMap.of(other.items())) is (one == other)
+
+
+@given(st.dictionaries(str_keys, st.integers(0, 2)), st.dictionaries(str_keys, st.integers(0, 2)))
+def test_str_maps_are_equal_iff_their_contents_are(one: dict[str, int], other: dict[str, int]) -> None:
+    assert (StrMap.of(one.items()) == StrMap.of(other.items())) is (one == other)
+
+
+def test_negative_keys() -> None:
+    subject = IntMap.of([(31, "a"), (0, "b"), (2**64, "c")])
+    with pytest.raises(ValueError, match="at least 0"):
+        subject.set(-1, "x")
+    assert subject.get(-1) is None
+    assert -1 not in subject
+    assert subject.remove(-1) is subject
+
+
+@pytest.mark.parametrize("subject", [IntMap.of([(1, None)]), IntMap[None]()])
+def test_default_is_for_absent_keys_only(subject: IntMap[None]) -> None:
+    assert subject.get(1, "default") == (None if len(subject) else "default")
+
+
+def test_str_map_default_is_for_absent_keys_only() -> None:
+    subject = StrMap.of([("a", None)])
+    assert subject.get("a", 5) is None
+    assert subject.get("b", 5) == 5
+    assert subject.get("b") is None
+
+
+def test_nothing_changes_nothing() -> None:
+    value = object()
+    ints, strings = IntMap.of([(5, value)]), StrMap.of([("a", value)])
+    assert ints.set(5, value) is ints
+    assert ints.remove(6) is ints
+    assert strings.set("a", value) is strings
+    assert strings.remove("b") is strings
+    assert IntMap[int]().remove(1) == IntMap()
+    assert IntMap[int]().first() is None
+
+
+def test_a_value_that_is_equal_but_another_replaces() -> None:
+    assert [type(value) for value in IntMap.of([(1, 1)]).set(1, True).values()] == [bool]
+    assert [type(value) for value in StrMap.of([("a", 1)]).set("a", True).values()] == [bool]
+
+
+def test_hash_needs_hashable_values_only_when_asked_for() -> None:
+    subject = IntMap.of([(1, [2]), (3, [4])])
+    assert subject.get(1) == [2]
+    with pytest.raises(TypeError):
+        hash(subject)
+
+
+def test_repr() -> None:
+    assert repr(IntMap.of([(40, "b"), (1, "a")])) == "IntMap({1: 'a', 40: 'b'})"
+    assert repr(StrMap.of([("a", 1)])) == "StrMap({'a': 1})"
+
+
+def test_lone_surrogates_are_keys_too() -> None:
+    assert StrMap.of([("\ud800", 1)]).get("\ud800") == 1
+
+
+def test_order_is_the_same_in_every_process() -> None:
+    program = "from clawproto.persistent import StrMap; print(list(StrMap.of((f'cnv_{n}', n) for n in range(50))))"
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert orders == {f"{list(StrMap.of((f'cnv_{n}', n) for n in range(50)))}\n"}
+
+
+def node_identities(subject: IntMap[int]) -> set[int]:
+    seen: set[int] = set()
+    stack: list[object] = [getattr(subject, "_root")]  # noqa: B009
+    while stack:
+        node = stack.pop()
+        seen.add(id(node))
+        stack.extend(getattr(node, "children", ()))
+    return seen
+
+
+@pytest.mark.parametrize("spread", [lambda n: n, lambda n: n * 32**4, lambda n: n * n + 2**40])
+def test_a_change_copies_one_path(spread: Callable[[int], int]) -> None:
+    before = IntMap.of((spread(n), n) for n in range(5_000))
+    after = before.set(spread(2_500), -1)
+    assert 1 < len(node_identities(after) - node_identities(before)) <= 6
