@@ -105,7 +105,7 @@ def receipt_of(result: results.Result) -> results.Receipt:
     """The receipt of a `Send`.
 
     Raises:
-        SendRejected, SendUndecided, SendGated, SendDropped, LoggedOut, SessionClosed: see there.
+        SendRejected, SendUndecided, SendGated, SendDropped, NotPaired, LoggedOut, SessionClosed: see there.
     """
     match result:
         case results.Receipt():
@@ -137,8 +137,6 @@ def answer_of(result: results.Result) -> RestAnswer:
             raise errors.RestRefused(status, code, text, None if data is None else json.loads(data))
         case results.RestFailed(sent, text):
             raise errors.RestFailed(text, sent)
-        case results.NotPaired():
-            raise errors.NotPaired
         case _:
             raise _ended(result)
 
@@ -183,5 +181,7 @@ def _ended(result: results.Result) -> Exception:
             return errors.SessionClosed(message_id, transmitted)
         case results.LoggedOutResult():
             return errors.LoggedOut()
+        case results.NotPaired():
+            return errors.NotPaired()
         case _:
             return TypeError(f"{type(result).__name__} answers another command")

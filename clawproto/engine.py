@@ -149,7 +149,7 @@ class Engine:
         """Feed one event and sort its effects.
 
         Raises:
-            ValueError, RuntimeError: misuse, from the session; its state is unchanged then.
+            Misuse: from the session; its state is unchanged then.
         """
         self._step(event)
         if self.mailbox.is_full and not self.paused and self._started and not self.stopped:
@@ -163,7 +163,7 @@ class Engine:
         Whoever stops waiting simply ignores the result: the command belongs to the session (REF-48).
 
         Raises:
-            ValueError: the command cannot be given; ``resolve`` will not be called.
+            ValueError, Misuse: the command cannot be given; ``resolve`` will not be called.
         """
         if self.stopped:
             resolve(StoppedResult())
@@ -217,9 +217,10 @@ class Engine:
         return self.session.next_deadline()
 
     def may_read(self, generation: int) -> bool:
-        """Whether the reader of this socket should ask for the next frame."""
+        """Whether the reader of this socket should ask for the next frame. A full inbox does not hold up a handshake, which
+        brings nothing for the application, nor a closing."""
         link = self.links.get(generation)
-        return link is not None and (link.closing or not self.paused)
+        return link is not None and (not self.paused or link.closing or not self.session.is_ready)
 
     @property
     def is_finished(self) -> bool:

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from clawproto_io.pairing import new_device_id
+from clawproto_io.setup import PairMode, Parts
+
 from clawproto import calls, errors, results
 from clawproto.app_events import AppEvent, MessageReceived
 from clawproto.calls import RestAnswer
@@ -11,8 +14,6 @@ from clawproto.events import Command, Pair, Refresh, SetTyping
 from clawproto.json_types import Json
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded, Result
 from clawproto_asyncio._driver import Driver
-from clawproto_io.pairing import new_device_id
-from clawproto_io.setup import Parts
 
 
 class Client:
@@ -142,7 +143,7 @@ class Client:
 
         Raises:
             SendRejected, SendUndecided, SendGated, SendDropped: see there.
-            LoggedOut, SessionClosed, DriverFailed: the session is over.
+            LoggedOut, NotPaired, SessionClosed, DriverFailed: there is no session to send on.
             ValueError: the message cannot be sent; nothing happened.
         """
         await self._room.acquire()
@@ -222,7 +223,7 @@ class Client:
         platform: str = "clawproto",
         kind: str = "clawbot",
         plugin_version: str | None = None,
-        identity: str = "repair",
+        identity: PairMode = "repair",
     ) -> Credentials:
         """Redeem a pairing code for this session, for instance after a logout; then it connects by itself (OUT-8).
 

@@ -6,6 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
+from attrs import evolve
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
+
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
 from clawproto.engine import Observer
@@ -14,9 +19,6 @@ from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_asyncio._client import Client
 from clawproto_asyncio._driver import Driver, log
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, assemble
-from clawproto_io.stores import CredentialStore
 
 if TYPE_CHECKING:
     import httpx2
@@ -99,11 +101,7 @@ async def connect(
         seed=seed,
         on_logout=on_logout,
     )
-    try:
-        credentials = await parts.store.load()
-    except BaseException:
-        await parts.aclose()
-        raise
+    credentials = await _load(parts)
     driver = Driver(parts)
     driver.start(Start(credentials, guard))
     try:
@@ -114,5 +112,76 @@ async def connect(
     driver.raise_failure()
 
 
-async def pair(store: CredentialStore) -> Credentials:
-    raise NotImplementedError
+async def pair(
+    store: CredentialStore | str | os.PathLike[str],
+    code: str,
+    *,
+    base_url: str,
+    ws_url: str | None = None,
+    device_id: str | None = None,
+    platform: str = "clawproto",
+    kind: str = "clawbot",
+    plugin_version: str | None = None,
+    identity: PairMode = "refuse",
+    policy: Policy | None = None,
+    proxy: str | Literal[True] | None = True,
+    ssl: ssl_module.SSLContext | None = None,
+    http: "httpx2.AsyncClient | None" = None,
+    shutdown_timeout: float | None = None,
+    observer: Observer | None = None,
+    clock: Clock | None = None,
+) -> Credentials:
+    """Redeem a pairing code and store what it brings, without connecting. A running session on the same store takes the
+    new pair up by itself (OUT-8).
+
+    Cancelling this while the request is under way waits for its answer and saves it first: the code is single-use.
+
+    Args:
+        store: where to keep the credentials, or the path of an SQLite file.
+        code: as typed by a person.
+        base_url: origin of the REST surface.
+        ws_url: None derives it from ``base_url`` (AUTH-8).
+        device_id: None: that of the stored identity, or a new one (DEV-4).
+        identity: what to do if an identity is stored: ``refuse``, ``repair`` that agent, or ``new`` (PAIR-2, PAIR-10).
+
+    Raises:
+        PairRefused: nothing was stored.
+        StoreError: the store could not be read; the code was not sent.
+        RotationUnsaved: the code is spent, but the pair could not be saved in time.
+    """
+    parts = assemble(
+        store,
+        log,
+        policy=evolve(policy or Policy(), credential_poll_ms=None),
+        proxy=proxy,
+        ssl=ssl,
+        http=http,
+        shutdown_timeout=shutdown_timeout,
+        observer=observer,
+        clock=clock,
+    )
+    stored = await _load(parts)
+    driver = Driver(parts, opens_sockets=False)
+    driver.start(Start(None if stored is None else evolve(stored, tokens=None, intent=None)))
+    try:
+        return await Client(driver, parts).pair(
+            code,
+            base_url=base_url,
+            ws_url=ws_url,
+            device_id=device_id,
+            platform=platform,
+            kind=kind,
+            plugin_version=plugin_version,
+            identity=identity,
+        )
+    finally:
+        await driver.finish()
+        driver.raise_failure()
+
+
+async def _load(parts: Parts) -> Credentials | None:
+    try:
+        return await parts.store.load()
+    except BaseException:
+        await parts.aclose()
+        raise

@@ -15,6 +15,11 @@ import asyncio
 from collections.abc import Coroutine
 from typing import assert_never
 
+from clawproto_io.clock import Clock
+from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.logs import logger
+from clawproto_io.setup import Parts, SocketOptions
+from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
@@ -24,11 +29,6 @@ from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved
 from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
 from clawproto_asyncio._tasks import GuardedTask
-from clawproto_io.clock import Clock
-from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
-from clawproto_io.logs import logger
-from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
 
@@ -38,13 +38,14 @@ log = logger("asyncio")
 class Driver:
     """Runs one session. Everything public is called from the loop's thread."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, opens_sockets: bool = True) -> None:
         self.engine = parts.engine
         self.engine.on_step = self._after_step
         self.failure: BaseException | None = None
         self.arrived = asyncio.Event()  # something for whoever iterates
         self.changed = asyncio.Event()  # something for whoever waits to be ready
         self._parts = parts
+        self._opens_sockets = opens_sockets
         self._loop = asyncio.get_running_loop()
         self._tasks: set[GuardedTask] = set()
         self._sockets: dict[int, _Socket] = {}
@@ -157,7 +158,7 @@ class Driver:
         while engine.openings:
             opening = engine.openings.popleft()
             link = engine.links.get(opening.generation)
-            if link is not None:
+            if link is not None and self._opens_sockets:
                 socket = self._sockets[opening.generation] = _Socket(link)
                 socket.task = self._spawn(self._run_socket(opening, socket), f"socket {opening.generation}")
         while engine.aborts:

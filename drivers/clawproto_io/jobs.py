@@ -11,8 +11,8 @@ from clawproto.events import (
     HttpFailed,
     HttpReport,
     Reloaded,
-    Stored,
     StoreConflicted,
+    Stored,
     StoreFailed,
     StoreReport,
 )

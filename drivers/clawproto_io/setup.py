@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx2
 
 LogoutMode: TypeAlias = Literal["end", "wait"]
+PairMode: TypeAlias = Literal["refuse", "repair", "new"]
 Headers: TypeAlias = Iterable[tuple[str, str]]
 SHUTDOWN_MARGIN_MS = 5_000
 
@@ -74,23 +75,23 @@ def assemble(
     store: "CredentialStore | str | os.PathLike[str]",
     log: logging.Logger,
     *,
-    policy: Policy | None,
-    capabilities: Capabilities | None,
-    client_version: str,
-    socket_device_id: str | None,
-    volatile_device_id: bool,
-    headers: Headers,
-    proxy: str | Literal[True] | None,
-    ssl: ssl_module.SSLContext | None,
-    http: "httpx2.AsyncClient | None",
-    inbox_limit: InboxLimit | None,
-    settle: SettleMode,
-    send_limit: int,
-    shutdown_timeout: float | None,
-    observer: Observer | None,
-    clock: Clock | None,
-    seed: bytes | None,
-    on_logout: LogoutMode,
+    policy: Policy | None = None,
+    capabilities: Capabilities | None = None,
+    client_version: str = "",
+    socket_device_id: str | None = None,
+    volatile_device_id: bool = False,
+    headers: Headers = (),
+    proxy: str | Literal[True] | None = True,
+    ssl: ssl_module.SSLContext | None = None,
+    http: "httpx2.AsyncClient | None" = None,
+    inbox_limit: InboxLimit | None = None,
+    settle: SettleMode = "auto",
+    send_limit: int = 256,
+    shutdown_timeout: float | None = None,
+    observer: Observer | None = None,
+    clock: Clock | None = None,
+    seed: bytes | None = None,
+    on_logout: LogoutMode = "end",
 ) -> Parts:
     """Check the settings and build the parts. Opens nothing.
 

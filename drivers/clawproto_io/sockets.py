@@ -18,7 +18,7 @@ else:
 class WireLogger(_Adapter):
     """A logger for the WebSocket library, which writes every frame at DEBUG, and one of them carries a token (AUTH-9)."""
 
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the name is the base class's)
+    def isEnabledFor(self, level: int) -> bool:
         """Never at DEBUG."""
         return level > logging.DEBUG and super().isEnabledFor(level)
 
