@@ -1,0 +1,35 @@
+"""ClawChat Protocol v2 as a sans-IO state machine.
+
+Events go in, effects come out; nothing here reads a clock, draws a random number or touches a socket. Begin with
+`Session`; the drivers ``clawproto_asyncio`` and ``clawproto_trio`` do the IO for you.
+"""
+
+from clawproto.config import Capabilities, Config
+from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
+from clawproto.http import HttpAnswer, HttpRequest
+from clawproto.instant import Instant
+from clawproto.policy import Policy
+from clawproto.secret import Secret
+from clawproto.session import Session, step
+from clawproto.state import State
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Capabilities",
+    "Config",
+    "Credentials",
+    "Guard",
+    "HttpAnswer",
+    "HttpRequest",
+    "Identity",
+    "Instant",
+    "Intent",
+    "Policy",
+    "Secret",
+    "Session",
+    "State",
+    "TokenPair",
+    "__version__",
+    "step",
+]

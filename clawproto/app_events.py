@@ -56,7 +56,7 @@ class Disconnected:
 
 @frozen
 class TakenOver:
-    """Another socket with the same user and device id evicted this one (4001 or 4002): run one process only (CLOSE-11)."""
+    """Another socket with the same user and device id evicted this one (4001, 4002): run one only (CLOSE-11)."""
 
     code: int
     retry_in_ms: int
@@ -143,8 +143,8 @@ class LoggedOut:
     """The session has ended: a person must pair the agent again (OUT-4, OUT-5). Emitted once.
 
     Attributes:
-        cause: ``refused`` by the server, ``client-fault`` (code 400), or ``rotation-lost``: an earlier rotation's answer
-            was lost and the grace is over (REF-46).
+        cause: ``refused`` by the server, ``client-fault`` (code 400), or ``rotation-lost``: the answer to an earlier
+            rotation was lost and the grace is over (REF-46).
         identity: kept (OUT-3).
         cleared: whether the stores confirmed that the tokens are gone (OUT-6).
     """

@@ -101,7 +101,9 @@ def _established(state: State, frame: Frame, turn: Turn) -> State:
         case MessagePayload():
             return _message(state, frame, payload, number, turn)
         case Ack():
-            return _settled(_with_outbox(state, outbox.acknowledged(state.outbox, frame.trace_id, payload, turn)), number, turn)
+            return _settled(
+                _with_outbox(state, outbox.acknowledged(state.outbox, frame.trace_id, payload, turn)), number, turn
+            )
         case Refusal():
             exempt = _owner_chat(state)
             refused = outbox.refused(state.outbox, frame.trace_id, frame.chat_id, payload, exempt, turn)

@@ -1,7 +1,7 @@
 """What must be done. ``step`` returns these as one ordered tuple; a driver carries each out, in that order.
 
-Five of them are the heart: `RequestRefresh`, `Persist`, `Swap`, `Reconnect`, `Logout`. Effects that expect an answer carry
-a number; the answer is one of the reports in `clawproto.events` with the same number.
+Five of them are the heart: `RequestRefresh`, `Persist`, `Swap`, `Reconnect`, `Logout`. Effects that expect an answer
+carry a number; the answer is one of the reports in `clawproto.events` with the same number.
 """
 
 from typing import Literal, TypeAlias

@@ -1,8 +1,8 @@
 """What can happen to a session. A driver builds these and hands them to ``step`` one at a time, in order.
 
-Two kinds: commands (what the application wants; each carries a ``command`` number that the driver chooses, unique within
-the session, and that is resolved exactly once by a `clawproto.effects.Resolve`), and reports (what the world did in
-answer to an effect, tagged with the number that the effect carried). A report with a stale number changes nothing.
+Two kinds: commands (what the application wants; each carries a ``command`` number that the driver chooses, unique
+within the session, and that is resolved exactly once by a `clawproto.effects.Resolve`), and reports (what the world did
+in answer to an effect, tagged with the number that the effect carried). A report with a stale number changes nothing.
 """
 
 from collections.abc import Mapping
@@ -130,8 +130,8 @@ class Pair:
         platform: name of the runtime.
         kind: the ``type`` field.
         plugin_version: optional, log material on the server.
-        identity: ``refuse`` fails before sending if an identity is stored, ``repair`` sends its user id, ``new`` does not
-            (PAIR-2, PAIR-10).
+        identity: ``refuse`` fails before sending if an identity is stored, ``repair`` sends its user id, ``new`` does
+            not (PAIR-2, PAIR-10).
     """
 
     command: int

@@ -18,6 +18,7 @@ GATING_CODES = ("chat_not_found", "not_member")
 CHAT_PREFIX = "cnv_"
 DISSOLVED = "conversation.dissolved"
 
+
 @frozen
 class Gate:
     """One closed way.
@@ -103,7 +104,7 @@ def sign_of_life(gates: Gates, chat_id: str | None, turn: Turn) -> Gates:
 
 
 def notified(gates: Gates, kind: str | None, entity_id: str | None, turn: Turn) -> Gates:
-    """A ``notify.signal``: a dissolved conversation is muted, any other conversation signal ungates (ERR-13, ERR-17)."""
+    """A ``notify.signal``: a dissolved conversation is muted, any other conversation signal ungates (ERR-13, 17)."""
     if kind is None or not kind.startswith("conversation.") or not entity_id:
         return gates
     if kind != DISSOLVED:
@@ -115,7 +116,9 @@ def notified(gates: Gates, kind: str | None, entity_id: str | None, turn: Turn) 
 
 def advance(gates: Gates, turn: Turn) -> Gates:
     """Forget gates whose window has passed, oldest first (ERR-14)."""
-    while (oldest := gates.gated.oldest()) is not None and (until := oldest[1].until) is not None and turn.mono >= until:
+    while (
+        (oldest := gates.gated.oldest()) is not None and (until := oldest[1].until) is not None and turn.mono >= until
+    ):
         gates = evolve(gates, gated=gates.gated.drop(oldest[0]))
         turn.emit(ChatUngated(oldest[0]))
     return gates

@@ -153,7 +153,13 @@ def fingerprint(message: MessagePayload) -> str:
 
 
 def receive(
-    inbox: InboxState, frame: Frame, message: MessagePayload, number: int, user_id: str, device_id: str | None, turn: Turn
+    inbox: InboxState,
+    frame: Frame,
+    message: MessagePayload,
+    number: int,
+    user_id: str,
+    device_id: str | None,
+    turn: Turn,
 ) -> InboxState:
     """Hand a message to the application, once per content (SEND-19, R2-10, R2-28).
 
@@ -237,7 +243,7 @@ def replay_done(inbox: InboxState, number: int, turn: Turn) -> InboxState:
 
 
 def flush(inbox: InboxState, turn: Turn, *, repeat: bool = False) -> InboxState:
-    """Send the mark now if it has moved since the last ack, or in any case if ``repeat`` (R2-12 to R2-16, R2-34, R1-6)."""
+    """Send the mark now if it has moved since the last ack, or in any case if ``repeat`` (R2-12 to R2-16, R1-6)."""
     stream = inbox.stream
     if stream is None or stream.delivery == "legacy" or stream.mark == 0 or inbox.repeat_due is None:
         return inbox
@@ -276,5 +282,3 @@ def deadline(inbox: InboxState) -> int | None:
     """Monotonic ms at which `advance` has something to do."""
     dues = [at for at in (inbox.ack_due, inbox.repeat_due, inbox.replay_until) if at is not None]
     return min(dues, default=None)
-
-

@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 
 from clawproto.app_events import Disconnected, FrameRejected, HandshakeRefused, Ready, TakenOver
 from clawproto.effects import Abort, Close, Open, Reconnect, RememberDevice, SendFrame
-from clawproto.events import Closed, OpenFailed, Opened
+from clawproto.events import Closed, Opened, OpenFailed
 from clawproto.inbox_state import delivery_mode
 from clawproto.link_state import (
     Closing,

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 
 from attrs import evolve, frozen
 
+from clawproto import gates
 from clawproto.app_events import AckAnomaly, RefusalReceived, SendSettled
 from clawproto.effects import SendFrame
 from clawproto.events import Send
-from clawproto import gates
 from clawproto.gates import Gates, blocking, close_way, is_valid_chat
 from clawproto.persistent import IntMap, StrMap
 from clawproto.results import (
@@ -99,9 +99,7 @@ def send(outbox: OutboxState, command: Send, online: int | None, turn: Turn) -> 
         turn.resolve(command.command, problem)
         return outbox
     try:
-        payload = encode_message_payload(
-            message_id, command.mode, command.fragments, command.mentions, command.reply
-        )
+        payload = encode_message_payload(message_id, command.mode, command.fragments, command.mentions, command.reply)
         to = None if command.to is None else write(command.to)
     except ValueError as error:
         turn.resolve(command.command, SendRejected(command.chat_id, message_id, "unencodable", str(error)))
@@ -196,8 +194,7 @@ def connected(outbox: OutboxState, generation: int, turn: Turn) -> OutboxState:
         elif gate is not None:
             continue
         elif entry.trace_id is None or (
-            turn.policy.retransmit_on_reconnect
-            and (entry.command is not None or turn.policy.retransmit_after_timeout)
+            turn.policy.retransmit_on_reconnect and (entry.command is not None or turn.policy.retransmit_after_timeout)
         ):
             outbox = _transmit(outbox, number, generation, turn)
     return outbox

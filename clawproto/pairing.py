@@ -81,9 +81,7 @@ def begin(pairing: PairingState, command: Pair, known: Credentials | None, turn:
     return _send(Redeeming(command, ws_url, user_id, request=0), turn)
 
 
-def _refuse(
-    pairing: PairingState, command: int, code: int | None, spent: Spent, text: str, turn: Turn
-) -> PairingState:
+def _refuse(pairing: PairingState, command: int, code: int | None, spent: Spent, text: str, turn: Turn) -> PairingState:
     turn.resolve(command, PairRefused(code, spent, text))
     return pairing
 
@@ -170,9 +168,7 @@ def _save(keeping: Keeping, turn: Turn) -> Keeping:
     return evolve(keeping, held=held, operation=operation, retry_at=None)
 
 
-def store_report(
-    pairing: PairingState, event: StoreReport, turn: Turn
-) -> tuple[PairingState, Credentials | None]:
+def store_report(pairing: PairingState, event: StoreReport, turn: Turn) -> tuple[PairingState, Credentials | None]:
     """The store has answered the save.
 
     Returns:

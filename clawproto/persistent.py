@@ -17,6 +17,7 @@ from typing import Generic, TypeAlias, TypeVar, overload
 from attrs import field, frozen
 
 V = TypeVar("V")
+W = TypeVar("W")
 D = TypeVar("D")
 
 # --- the tree ------------------------------------------------------------------------------------------------------
@@ -42,7 +43,7 @@ class _Branch(Generic[V]):
     shift: int
     prefix: int
     bitmap: int
-    children: "tuple[_Node[V], ...]"
+    children: "tuple[_Leaf[V] | _Branch[V], ...]"
 
 
 _Node: TypeAlias = _Leaf[V] | _Branch[V]
@@ -119,10 +120,10 @@ class IntMap(Generic[V]):
     _root: _Node[V] | None = None
     _length: int = field(default=0, eq=False)
 
-    @classmethod
-    def of(cls, items: Iterable[tuple[int, V]]) -> "IntMap[V]":
+    @staticmethod
+    def of(items: Iterable[tuple[int, W]]) -> "IntMap[W]":
         """The map of these pairs; of equal keys the last one counts."""
-        result: IntMap[V] = cls()
+        result: IntMap[W] = IntMap()
         for key, value in items:
             result = result.set(key, value)
         return result
@@ -197,10 +198,10 @@ class StrMap(Generic[V]):
     _buckets: IntMap[_Bucket[V]] = IntMap()
     _length: int = field(default=0, eq=False)
 
-    @classmethod
-    def of(cls, items: Iterable[tuple[str, V]]) -> "StrMap[V]":
+    @staticmethod
+    def of(items: Iterable[tuple[str, W]]) -> "StrMap[W]":
         """The map of these pairs; of equal keys the last one counts."""
-        result: StrMap[V] = cls()
+        result: StrMap[W] = StrMap()
         for key, value in items:
             result = result.set(key, value)
         return result

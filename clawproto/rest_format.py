@@ -36,7 +36,7 @@ def device_id_problem(device_id: str) -> str | None:
 
 
 def refresh_request(base_url: str, device_id: str, refresh: Secret) -> HttpRequest:
-    """The refresh call: the refresh token alone proves the caller, so there is no ``Authorization`` (REF-1 to REF-3)."""
+    """The refresh call: the refresh token alone proves the caller, so there is no ``Authorization`` (REF-1 to 3)."""
     body = dump({"refresh_token": refresh.reveal()}).encode()
     return HttpRequest("POST", f"{base_url}/v1/auth/refresh", (_JSON, ("x-device-id", device_id)), body)
 

@@ -8,7 +8,7 @@ Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42,
 
 from typing import assert_never
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from clawproto import connection, gates, inbox, link, outbox, pairing, rest, tokens
 from clawproto.config import Config
@@ -32,8 +32,8 @@ from clawproto.events import (
     Refresh,
     Reloaded,
     Send,
-    SetTyping,
     Settle,
+    SetTyping,
     Start,
     Stop,
     StoreConflicted,
@@ -230,8 +230,8 @@ def _settle_signals(state: State, turn: Turn) -> State:
 
 
 def _swapped(state: State, trigger: str | None, turn: Turn) -> State:
-    """Another token is in force. A live socket is changed only where the session itself asked for the rotation (REF-26);
-    one that REST asked for leaves it alone (REF-28). After a stop nothing is opened (REF-32)."""
+    """Another token is in force. A live socket is changed only where the session itself asked for the rotation
+    (REF-26); one that REST asked for leaves it alone (REF-28). After a stop nothing is opened (REF-32)."""
     if state.tokens.stopped:
         return state
     state = evolve(state, rest=rest.token_swapped(state.rest, state.tokens, turn), link=link.hurry(state.link, turn))
@@ -288,7 +288,8 @@ class Session:
         session = Session(Config(seed=seed))
         effects = session.handle(Start(credentials), now)
 
-    Carry out the effects in their order, report back what they bring, and hand in a `Tick` when `next_deadline` has come.
+    Carry out the effects in their order, report back what they bring, and hand in a `Tick` when `next_deadline`
+    has come.
     """
 
     def __init__(self, config: Config) -> None:

@@ -41,7 +41,7 @@ from clawproto.rest_format import (
     device_id_problem,
     refresh_request,
 )
-from clawproto.results import RefreshFailed, RefreshOutcome, RefreshSkipped, SkipReason
+from clawproto.results import RefreshFailed, RefreshSkipped, SkipReason
 from clawproto.timing import clock_offset, http_date_ms, refresh_backoff_ms, retry_after_ms, save_backoff_ms
 from clawproto.tokens_outcome import (
     adopt,
@@ -328,9 +328,7 @@ def _refused(tokens: TokenState, flight: Flight, verdict: Refused, turn: Turn) -
     return evolve(tokens, phase=Rereading(flight, operation, verdict.code, verdict.text))
 
 
-def _transient(
-    tokens: TokenState, flight: Flight, text: str, sent: bool, turn: Turn, *, unknown: bool
-) -> TokenState:
+def _transient(tokens: TokenState, flight: Flight, text: str, sent: bool, turn: Turn, *, unknown: bool) -> TokenState:
     """Nothing was swapped; try again later, without limit (REF-20, REF-21, REF-24)."""
     failures = tokens.failures + 1
     wait = refresh_backoff_ms(failures, turn.draw("refresh-backoff"), turn.policy)
@@ -387,7 +385,9 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         return swap(tokens, phase, evolve(phase.held, generation=event.generation), turn)
     if isinstance(event, StoreConflicted) and event.stored is not None and event.stored.tokens is not None:
         return adopt(tokens, phase.flight, event.stored, turn)
-    if isinstance(event, StoreConflicted):  # logged out by another process, yet the server has just rotated: keep the pair
+    if isinstance(
+        event, StoreConflicted
+    ):  # logged out by another process, yet the server has just rotated: keep the pair
         replaces = phase.replaces if event.stored is None else event.stored.generation
         if replaces != phase.replaces:
             held = evolve(phase.held, generation=replaces + 1)
@@ -411,5 +411,7 @@ def _reread(tokens: TokenState, phase: Rereading, event: StoreReport, turn: Turn
     if stored is not None and stored.tokens is not None and stored.tokens.refresh != phase.flight.tokens.refresh:
         return adopt(tokens, phase.flight, stored, turn)  # REF-45
     if isinstance(event, StoreFailed):  # it cannot be told who is right: keep the pair and ask again later
-        return _transient(tokens, phase.flight, f"code {phase.code}, store unreadable: {event.detail}", True, turn, unknown=False)
+        return _transient(
+            tokens, phase.flight, f"code {phase.code}, store unreadable: {event.detail}", True, turn, unknown=False
+        )
     return log_out(tokens, phase, phase.flight.generation if stored is None else stored.generation, turn)

@@ -10,14 +10,13 @@ from clawproto.app_events import (
     LoggedOut,
     LogoutCause,
     Misconfigured,
-    RefreshDelayed,
     SaveRecovered,
     TokenNotNewer,
     TokensRotated,
 )
-from clawproto.credentials import Credentials, Guard, Intent
+from clawproto.credentials import Credentials
 from clawproto.effects import Logout, Swap
-from clawproto.events import Reloaded, Stored, StoreConflicted, StoreFailed, StoreReport
+from clawproto.events import Reloaded, StoreConflicted, Stored, StoreFailed, StoreReport
 from clawproto.instant import Instant
 from clawproto.jwt import read_claims
 from clawproto.rest_format import CODE_BAD_REQUEST
@@ -79,9 +78,7 @@ def load(tokens: TokenState, credentials: Credentials, turn: Turn) -> TokenState
         began = turn.mono - max(0, turn.wall - lost.wall_ms)
         known = tokens.last_attempt
         if known is None or known.mono_ms < began:
-            tokens = evolve(
-                tokens, last_attempt=Instant(lost.wall_ms, began), last_attempt_token=pair.access.digest
-            )
+            tokens = evolve(tokens, last_attempt=Instant(lost.wall_ms, began), last_attempt_token=pair.access.digest)
         tokens = evolve(tokens, not_before=max(tokens.not_before, began + turn.policy.unknown_answer_wait_ms))
     turn.signal(Swapped(None))
     return tokens
@@ -154,7 +151,9 @@ def _take(tokens: TokenState, flight: Flight, credentials: Credentials, turn: Tu
 def needs_credentials(tokens: TokenState, status: Status, text: str, turn: Turn) -> TokenState:
     """Nothing can be done before somebody brings credentials; look for them regularly (OUT-8, OUT-10)."""
     turn.emit(CredentialsNeeded(text))
-    return evolve(tokens, status=status, armed=False, starting=False, lost=None, last_error=text, poll_at=_poll_at(turn))
+    return evolve(
+        tokens, status=status, armed=False, starting=False, lost=None, last_error=text, poll_at=_poll_at(turn)
+    )
 
 
 def _poll_at(turn: Turn) -> int | None:
