@@ -118,13 +118,13 @@ class Engine:
         *,
         now: Callable[[], Instant],
         on_step: Callable[[], None] = lambda: None,
-        inbox_limit: InboxLimit = InboxLimit(),
+        inbox_limit: InboxLimit | None = None,
         settle: SettleMode = "auto",
         observer: Observer | None = None,
     ) -> None:
         self.session = session
         self.on_step = on_step
-        self.mailbox = Mailbox(inbox_limit, settle, lambda delivery: self.handle(Settle(delivery)))
+        self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, lambda delivery: self.handle(Settle(delivery)))
         self.store_jobs: deque[StoreJob] = deque()
         self.http_jobs: deque[HttpJob] = deque()
         self.openings: deque[Open] = deque()

@@ -13,7 +13,7 @@ here: its children are plain tasks, and the end of ``asyncio.run`` would cancel 
 
 import asyncio
 from collections.abc import Coroutine
-from typing import assert_never
+from typing import Any, assert_never
 
 from clawproto_io.clock import Clock
 from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
@@ -340,7 +340,7 @@ class _Connect(websocket_connect):
 
 async def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> ClientConnection:
     """Open the socket; the upgrade carries neither token nor subprotocol (AUTH-2), and pings are the core's (HB-8)."""
-    tls = {"ssl": options.ssl} if options.ssl is not None and opening.url.startswith("wss:") else {}
+    tls: dict[str, Any] = {"ssl": options.ssl} if options.ssl is not None and opening.url.startswith("wss:") else {}
     return await _Connect(
         opening.url,
         additional_headers=list(options.headers),
