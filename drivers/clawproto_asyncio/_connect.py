@@ -102,14 +102,9 @@ async def connect(
         on_logout=on_logout,
     )
     credentials = await _load(parts)
-    driver = Driver(parts)
-    driver.start(Start(credentials, guard))
-    try:
+    async with _running(Driver(parts), Start(credentials, guard)) as driver:
         yield Client(driver, parts)
         parts.engine.mailbox.settle_handed_out()
-    finally:
-        await driver.finish()
-    driver.raise_failure()
 
 
 async def pair(
@@ -161,9 +156,8 @@ async def pair(
         clock=clock,
     )
     stored = await _load(parts)
-    driver = Driver(parts, opens_sockets=False)
-    driver.start(Start(None if stored is None else evolve(stored, tokens=None, intent=None)))
-    try:
+    start = Start(None if stored is None else evolve(stored, tokens=None, intent=None))
+    async with _running(Driver(parts, opens_sockets=False), start) as driver:
         return await Client(driver, parts).pair(
             code,
             base_url=base_url,
@@ -174,9 +168,16 @@ async def pair(
             plugin_version=plugin_version,
             identity=identity,
         )
+
+
+@asynccontextmanager
+async def _running(driver: Driver, start: Start) -> AsyncIterator[Driver]:
+    driver.start(start)
+    try:
+        yield driver
     finally:
         await driver.finish()
-        driver.raise_failure()
+    driver.raise_failure()
 
 
 async def _load(parts: Parts) -> Credentials | None:

@@ -177,8 +177,6 @@ class Driver:
                 socket.readable.set()
             else:
                 socket.readable.clear()
-            if socket.link.closing:
-                socket.bound_closing(self._loop, self._parts.sockets.close_timeout)
         deadline = engine.next_deadline()
         if deadline is not None and (self._armed_ms is None or deadline < self._armed_ms):
             self._rearm.set()
@@ -258,7 +256,6 @@ class Driver:
             except Exception as error:
                 self.engine.handle(OpenFailed(generation, describe_failure(error)))
                 return
-            socket.websocket = websocket
             self.engine.handle(Opened(generation))
             writer = self._spawn(self._write(socket, websocket), f"writer {generation}")
             try:
@@ -266,7 +263,6 @@ class Driver:
             finally:
                 writer.end()
                 websocket.transport.abort()
-                socket.done()
             self.engine.handle(Closed(generation, code, reason))
         finally:
             del self._sockets[generation]
@@ -309,26 +305,8 @@ class _Socket:
     def __init__(self, link: Link) -> None:
         self.link = link
         self.task: GuardedTask | None = None
-        self.websocket: ClientConnection | None = None
         self.work = asyncio.Event()
         self.readable = asyncio.Event()
-        self._closing: asyncio.TimerHandle | None = None
-
-    def bound_closing(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-        """From the moment of the decision on: a clogged write must not hold up the end (CLOSE-12)."""
-        if self._closing is None:
-            self._closing = loop.call_later(seconds, self._give_up)
-
-    def done(self) -> None:
-        """Nothing is left to be bounded."""
-        if self._closing is not None:
-            self._closing.cancel()
-
-    def _give_up(self) -> None:
-        if self.websocket is not None:
-            self.websocket.transport.abort()
-        elif self.task is not None:
-            self.task.end()
 
 
 class _Connect(websocket_connect):
