@@ -1,6 +1,7 @@
 """Every number of the client, each with the rule it comes from. All times in milliseconds."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 from attrs import field, frozen
 from attrs.validators import ge, optional
@@ -9,6 +10,9 @@ SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+
+
+_POSITIVE: Callable[[Any, Any, int | None], None] = optional(ge(1))
 
 
 def _ms(default: int) -> int:
@@ -46,7 +50,7 @@ class Policy:
     save_retry_max_ms: int = _ms(5 * SECOND_MS)  # REF-10
     save_alarm_after: int = 3  # REF-10
     record_intent: bool = True  # REF-46
-    credential_poll_ms: int | None = field(default=2 * SECOND_MS, validator=optional(ge(1)))  # OUT-8; None: no polling
+    credential_poll_ms: int | None = field(default=2 * SECOND_MS, validator=_POSITIVE)  # OUT-8; None: no polling
 
     # Socket
     open_timeout_ms: int = _ms(10 * SECOND_MS)  # name lookup, TCP, TLS and upgrade

@@ -282,6 +282,11 @@ def _deadline(state: State, turn: Turn) -> int | None:
     return min((due for due in dues if due is not None), default=None)
 
 
+def is_finished(state: State) -> bool:
+    """Whether the session was stopped, its socket is closed, and nothing is on its way to server or store."""
+    return isinstance(state.link.phase, Ended) and is_settled(state.tokens) and state.pairing is None
+
+
 class Session:
     """A session as an object, for those who embed the core: it keeps the state and hands out the effects.
 
@@ -317,8 +322,7 @@ class Session:
     @property
     def is_finished(self) -> bool:
         """Whether the session was stopped, its socket is closed, and nothing is on its way to server or store."""
-        state = self._state
-        return isinstance(state.link.phase, Ended) and is_settled(state.tokens) and state.pairing is None
+        return is_finished(self._state)
 
     @property
     def credentials(self) -> Credentials | None:

@@ -387,12 +387,12 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         return adopt(tokens, phase.flight, event.stored, turn)
     if isinstance(
         event, StoreConflicted
-    ):  # logged out by another process, yet the server has just rotated: keep the pair
-        replaces = phase.replaces if event.stored is None else event.stored.generation
+    ):  # the record was cleared or removed, yet the server has just rotated: keep it
+        replaces = None if event.stored is None else event.stored.generation
         if replaces != phase.replaces:
-            held = evolve(phase.held, generation=replaces + 1)
-            return _persist(tokens, evolve(phase, held=held, replaces=replaces), turn)
-    detail = event.detail if isinstance(event, StoreFailed) else "the store holds no record to replace"
+            renewed = evolve(phase.held, generation=phase.held.generation if replaces is None else replaces + 1)
+            return _persist(tokens, evolve(phase, held=renewed, replaces=replaces), turn)
+    detail = event.detail if isinstance(event, StoreFailed) else "the store refuses the save"
     failures = phase.failures + 1
     retry_at = turn.mono + save_backoff_ms(failures, turn.policy)
     if failures == turn.policy.save_alarm_after:
@@ -402,8 +402,8 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         for command in flight.callers:
             turn.resolve(command, RefreshFailed(f"the new pair could not be saved yet: {detail}"))
         flight = evolve(flight, callers=())
-    held = evolve(phase, flight=flight, operation=None, failures=failures, retry_at=retry_at)
-    return evolve(tokens, phase=held, last_error=detail)
+    waiting = evolve(phase, flight=flight, operation=None, failures=failures, retry_at=retry_at)
+    return evolve(tokens, phase=waiting, last_error=detail)
 
 
 def _reread(tokens: TokenState, phase: Rereading, event: StoreReport, turn: Turn) -> TokenState:

@@ -62,7 +62,7 @@ class Saving:
 
     flight: Flight
     held: Credentials
-    replaces: int
+    replaces: int | None
     operation: int | None
     failures: int = 0
     retry_at: int | None = None

@@ -49,10 +49,14 @@ def test_seed_label_and_counter_all_matter() -> None:
 
 def test_same_in_every_process() -> None:
     # Written down once: a change here changes every recorded session.
-    assert entropy.bits(SEED, "ulid", 7, 80) == 0xb1cf17cb95afc782d998
+    assert entropy.bits(SEED, "ulid", 7, 80) == 0xB1CF17CB95AFC782D998
     program = f"from clawproto import entropy; print(repr(entropy.unit({SEED!r}, 'jitter', 3)))"
     answer = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONHASHSEED": "4", "PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env={"PYTHONHASHSEED": "4", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert answer.stdout.strip() == repr(entropy.unit(SEED, "jitter", 3))
 

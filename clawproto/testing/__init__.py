@@ -1,0 +1,1 @@
+"""For tests of this library and of those that embed it: invariants, liveness, and the drivers' conformance suite."""
