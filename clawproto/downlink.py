@@ -33,6 +33,9 @@ from clawproto.wire.values import (
 )
 
 
+_POISON = Pong()  # a payload that asks for nothing
+
+
 def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     """One WebSocket message. Nothing in it can raise; frames of an earlier socket are ignored."""
     if event.generation != generation(state.link):
@@ -41,9 +44,12 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     heard = link.heard(state.link, turn)
     if heard is not state.link:
         state = evolve(state, link=heard)
-    if isinstance(frame, BadFrame):
-        return evolve(state, link=link.reject_bad_frame(state.link, frame, turn))
     phase = state.link.phase
+    if isinstance(frame, BadFrame):
+        state = evolve(state, link=link.reject_bad_frame(state.link, frame, turn))
+        if frame.dseq is None or not isinstance(phase, Online):
+            return state
+        frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)
     if isinstance(phase, Online) or (isinstance(phase, Closing) and phase.online):
         return _established(state, frame, turn)
     if isinstance(phase, Waiting | Greeting):

@@ -301,8 +301,7 @@ def _server_ms(answer: HttpAnswer, verdict: RefreshVerdict) -> int | None:
     date = http_date_ms(answer.header("date") or "")
     if date is not None or not isinstance(verdict, Rotated):
         return date
-    issued = read_claims(verdict.access.reveal()).iat
-    return None if issued is None else round(issued * 1000)
+    return read_claims(verdict.access.reveal()).iat_ms
 
 
 def _rotated(tokens: TokenState, flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:
