@@ -7,7 +7,7 @@ from clawproto.hub.context import Context
 from clawproto.hub.frames import JsonObject, object_of, text_of
 
 
-def subscribe(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _subscribe(context: Context, connection: Connection, frame: JsonObject) -> str:
     user_id = _target(context, frame)
     if user_id is None or not _visible(context, connection.user_id, user_id):
         return "SILENT-10"
@@ -18,7 +18,7 @@ def subscribe(context: Context, connection: Connection, frame: JsonObject) -> st
     return "handled"
 
 
-def unsubscribe(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _unsubscribe(context: Context, connection: Connection, frame: JsonObject) -> str:
     user_id = _target(context, frame)
     if user_id is None:
         return "SILENT-10"
@@ -56,4 +56,4 @@ def _presence(context: Context, user_id: str, *, online: bool) -> JsonObject:
     return payload
 
 
-HANDLERS = {"presence.subscribe": subscribe, "presence.unsubscribe": unsubscribe}
+HANDLERS = {"presence.subscribe": _subscribe, "presence.unsubscribe": _unsubscribe}
