@@ -1,8 +1,8 @@
 """A session in virtual time: a store in memory, a scripted server, a hub that greets, and the invariants on every step.
 
 A `Bench` steps one session. What the session asks of its store is answered at once unless ``store.held`` says to wait;
-what it asks of the server waits in `Bench.refreshes` and `Bench.calls` until the test answers it; a socket that it opens
-is greeted unless ``greet`` is off.
+what it asks of the server waits in `Bench.refreshes` and `Bench.calls` until the test answers it; a socket that it
+opens is greeted unless ``greet`` is off.
 """
 
 import base64
@@ -120,7 +120,7 @@ def answer(body: object, status: int = 200, **headers: str) -> HttpAnswer:
 
 def rotated(access: str, refresh: str = "refresh-2", **headers: str) -> HttpAnswer:
     data: dict[str, Json] = {"access_token": access, "refresh_token": refresh}
-    return answer({"code": 0, "msg": "ok", "data": data}, **headers)
+    return answer({"code": 0, "msg": "ok", "data": data}, 200, **headers)
 
 
 def verdict(code: Json, text: str = "no", status: int = 200, **headers: str) -> HttpAnswer:
