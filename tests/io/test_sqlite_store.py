@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import threading
 import traceback
 from pathlib import Path
 
@@ -295,4 +296,37 @@ async def test_the_log_record_of_an_intent_survives_reopening(path: Path) -> Non
     other = SqliteStore(path)
     assert await other.load() == evolve(record(1), intent=Intent("digest", 1, 77))
     await other.aclose()
+    await store.aclose()
+
+
+@pytest.mark.rule("REF-49")
+async def test_the_generation_is_compared_under_the_write_lock(path: Path) -> None:
+    await fill(path)
+    rival = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    rival.execute("BEGIN IMMEDIATE")
+    rival.execute("UPDATE credentials SET generation = 5")
+    # However early or late the rival commits, the save must end in a conflict; early enough, it has to wait for it.
+    timer = threading.Timer(0.1, rival.execute, ("COMMIT",))
+    timer.start()
+    store = SqliteStore(path)
+    with pytest.raises(GenerationConflict) as caught:
+        await store.save(record(2), replaces=1)
+    assert caught.value.stored == evolve(record(1), generation=5)
+    timer.join()
+    rival.close()
+    await store.aclose()
+
+
+async def test_two_first_starts_at_once_wait_for_each_other(path: Path) -> None:
+    path.touch()
+    rival = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    rival.execute("BEGIN IMMEDIATE")  # as a rival would while it makes the schema, before the file is in WAL mode
+    with pytest.raises(StoreError, match="locked by another process"):
+        await SqliteStore(path, busy_timeout_ms=20).save(record(1), None)
+    timer = threading.Timer(0.1, rival.execute, ("ROLLBACK",))
+    timer.start()
+    store = SqliteStore(path)
+    assert await store.save(record(1), None) == 1
+    timer.join()
+    rival.close()
     await store.aclose()

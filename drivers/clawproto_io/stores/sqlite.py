@@ -29,7 +29,7 @@ _ACCOUNT = 1  # one record a file, for now
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM credentials WHERE account = {_ACCOUNT}"  # noqa: S608
 # An upsert, not a replacement: rows of other tables will refer to this one.
 _UPSERT = (
-    f"INSERT INTO credentials (account, {', '.join(COLUMNS)}) VALUES ({_ACCOUNT}{', ?' * len(COLUMNS)})"
+    f"INSERT INTO credentials (account, {', '.join(COLUMNS)}) VALUES ({_ACCOUNT}{', ?' * len(COLUMNS)})"  # noqa: S608
     f" ON CONFLICT (account) DO UPDATE SET {', '.join(f'{column} = excluded.{column}' for column in COLUMNS)}"
 )
 _NO_DEVICE = f"account = {_ACCOUNT} AND trim(coalesce(device_id, '')) = ''"
