@@ -7,9 +7,6 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
-from clawproto_io.stores import CredentialStore
 
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
@@ -19,6 +16,9 @@ from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_asyncio._client import Client
 from clawproto_asyncio._driver import Driver, log
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
 
 if TYPE_CHECKING:
     import httpx2

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import evolve
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
-from clawproto_io.stores import CredentialStore
 
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
@@ -18,6 +15,9 @@ from clawproto.engine import Observer
 from clawproto.events import Start
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 

@@ -152,7 +152,7 @@ class Driver:
 
     def _wake(self) -> None:
         engine = self.engine
-        if len(engine.mailbox) or engine.stopped or engine.logout_was_told:
+        if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
         if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
             self.changed.set()
