@@ -123,8 +123,11 @@ class Peer:
     def message(self, text: str, number: int) -> None:
         """Send a message from another user, counted."""
         self.dseq += 1
-        body = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
-        payload = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
+        body: dict[str, Any] = {
+            "body": {"fragments": [{"kind": "text", "text": text}]},
+            "context": {"mentions": [], "reply": None},
+        }
+        payload: dict[str, Any] = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
         sender = {"id": "usr_dora", "type": "direct", "nick_name": "Dora"}
         self.says("message.send", payload, chat_id=CHAT, chat_type="direct", sender=sender, dseq=self.dseq)
 

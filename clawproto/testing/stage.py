@@ -4,7 +4,7 @@ import secrets
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, evolve
 
@@ -14,6 +14,7 @@ from clawproto.policy import Policy
 from clawproto.testing.peer import CHAT, Peer
 from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore
 
+Raised = TypeVar("Raised", bound=Exception)
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 LIMIT = 20.0  # seconds for one check
 
@@ -162,7 +163,7 @@ async def refreshing(client: ClientApi) -> None:
     await client.refresh()
 
 
-async def raises(kind: type[Any], call: Callable[[], Awaitable[Any]]) -> Any:
+async def raises(kind: type[Raised], call: Callable[[], Awaitable[Any]]) -> Raised:
     """The exception of this kind that the call raises; AssertionError if it raises none."""
     try:
         await call()

@@ -62,8 +62,8 @@ class Driver:
 
     def start(self, start: Start) -> None:
         """Begin. Once."""
-        self._spawn(self._keep_time(), "timer")
-        self._spawn(self._run_store(), "store")
+        _ = self._spawn(self._keep_time(), "timer")
+        _ = self._spawn(self._run_store(), "store")
         self._supervisor = self._guard(self._supervise(), "supervisor")
         self.engine.handle(start)
 
@@ -167,7 +167,7 @@ class Driver:
                 dropped.task.end()
         while engine.http_jobs:
             job = engine.http_jobs.popleft()
-            self._spawn(self._run_http(job), f"request {job.request}")
+            _ = self._spawn(self._run_http(job), f"request {job.request}")
         if engine.store_jobs:
             self._store_work.set()
         for socket in self._sockets.values():

@@ -61,6 +61,7 @@ class Client:
     # --- events ---
 
     def __aiter__(self) -> "Client":
+        """The client itself: there is one stream of events."""
         return self
 
     async def __anext__(self) -> AppEvent:

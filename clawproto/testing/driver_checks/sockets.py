@@ -141,7 +141,11 @@ async def check_the_upgrade_carries_no_token(scene: Scene) -> None:
 async def check_pings_are_answered_below(scene: Scene) -> None:
     """The library answers control pings; the session never hears of them (HB-2)."""
     seen: list[object] = []
-    async with scene.connect(observer=lambda now, event, effects, state: seen.append(event)) as client:
+
+    def observe(_now: object, event: object, _effects: object, _state: object) -> None:
+        seen.append(event)
+
+    async with scene.connect(observer=observe) as client:
         await client.wait_ready()
         await scene.until(scene.peer.acked)
         count = len(seen)
