@@ -43,7 +43,10 @@ class AsyncioAdapter:
                 group.create_task(work())
 
     async def cancelled(self, work: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]) -> bool:
-        task = asyncio.create_task(work(lambda: bool(task.cancel()) and None))
+        def stop() -> None:
+            task.cancel()
+
+        task = asyncio.create_task(work(stop))
         try:
             await task
         except asyncio.CancelledError:
