@@ -1,0 +1,239 @@
+"""Carries out the HTTP requests of the core, on asyncio and on trio alike.
+
+Rules: REF-43, PAIR-6, PAIR-7, REST-3, AUTH-9.
+
+Whether a failed request was sent decides if it may be repeated, so it is not guessed from the kind of the exception:
+the transport tells when it starts to write the request head. Everything before (name lookup, connect, TLS, the tunnel
+through a proxy) is "not sent", everything from there on is "sent".
+"""
+
+import ssl
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from logging import Filter, LogRecord, getLogger
+from types import TracebackType
+from typing import cast
+
+import anyio
+import httpx2
+
+from clawproto.http import HttpAnswer, HttpRequest
+from clawproto_io.errors import HttpFailure
+from clawproto_io.logs import logger
+
+DEFAULT_BODY_LIMIT = 8 * 1024 * 1024  # bytes
+
+_log = logger("http")
+
+_NEVER_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+    httpx2.InvalidURL,
+)
+
+
+class HttpRunner:
+    """Sends `clawproto.http.HttpRequest` values; any number at once.
+
+    Redirects are answers like any other and never followed, since a followed one would carry the token elsewhere.
+    Cookies are not kept. An own client speaks HTTP/1.1 and takes as many connections as there are requests.
+
+    Args:
+        client: a ready-made client, for instance one that is shared with the application; it is never closed here. Its
+            transport should support the ``trace`` extension, as httpx2's own does; with another one the kind of the
+            exception decides whether a request counts as sent. Keep its logging and event hooks free of headers.
+        proxy: address of a proxy; None takes it from the environment if ``trust_env``.
+        ssl_context: for servers with a private certificate authority.
+        headers: added to every request.
+        trust_env: whether proxies and certificate stores named in the environment count.
+        body_limit: largest body of an answer, in bytes, after decompression.
+
+    Raises:
+        ValueError: ``client`` together with a setting that only an own client could follow.
+    """
+
+    def __init__(
+        self,
+        client: httpx2.AsyncClient | None = None,
+        *,
+        proxy: str | httpx2.Proxy | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+        trust_env: bool = True,
+        body_limit: int = DEFAULT_BODY_LIMIT,
+    ) -> None:
+        if client is not None and (proxy is not None or ssl_context is not None or headers or not trust_env):
+            raise ValueError("a ready-made client brings its own proxy, ssl_context, headers and trust_env")
+        self._owned = client is None
+        self._client = client or httpx2.AsyncClient(
+            proxy=proxy,
+            verify=True if ssl_context is None else ssl_context,
+            headers=headers,
+            trust_env=trust_env,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=5.0),
+        )
+        self._body_limit = body_limit
+        getLogger("httpx2").addFilter(_quiet)
+
+    async def __aenter__(self) -> "HttpRunner":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections of an own client; leave a ready-made one alone."""
+        if self._owned:
+            await self._client.aclose()
+
+    async def send(self, http: HttpRequest, timeout_ms: int) -> HttpAnswer:
+        """Send ``http`` and read the whole answer, whatever its status.
+
+        Args:
+            timeout_ms: limit of the whole call, name lookup included (PAIR-7).
+
+        Raises:
+            HttpFailure: no usable answer; it tells whether the request may have arrived (REF-43). Nothing is repeated
+                here.
+        """
+        problem = _unsendable(http)
+        if problem is not None:
+            raise HttpFailure(sent=False, detail=problem)
+        wire = _Wire()
+        error: Exception | None = None  # stays None if the deadline passes
+        with anyio.move_on_after(timeout_ms / 1000), _logging_off():
+            try:
+                answer = await self._exchange(http, timeout_ms / 1000, wire)
+            except Exception as caught:
+                # Deliberately everything: a request that ended without a report would leave the session waiting.
+                error = caught
+            else:
+                _log.debug("%s answered with status %d", http.method, answer.status)
+                return answer
+        # Raised out here, so that no exception that quotes the request hangs on as its context.
+        failure = HttpFailure(wire.was_sent(error), "timed out" if error is None else _describe(error))
+        _log.debug("%s failed: %s", http.method, failure)
+        raise failure
+
+    async def _exchange(self, http: HttpRequest, seconds: float, wire: "_Wire") -> HttpAnswer:
+        named = {name.lower() for name, _ in http.headers}
+        extra = [] if "accept-encoding" in named else [("accept-encoding", "identity")]
+        request = self._client.build_request(
+            http.method,
+            http.url,
+            headers=[*http.headers, *extra],
+            content=http.body,
+            # The pool has its own, shorter limit, so that waiting for a free connection ends as "not sent".
+            timeout=httpx2.Timeout(seconds, pool=seconds / 2),
+            extensions={"trace": wire},
+        )
+        response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            body = bytearray()
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > self._body_limit:
+                    raise _AnswerTooLargeError
+            return HttpAnswer(response.status_code, tuple(response.headers.multi_items()), bytes(body))
+        finally:
+            await response.aclose()
+
+
+class _AnswerTooLargeError(Exception):
+    """The body limit was passed."""
+
+
+class _Wire:
+    """Listens to the transport: has it begun to write the request?"""
+
+    def __init__(self) -> None:
+        self.traced = False
+        self.sent = False
+
+    async def __call__(self, name: str, info: Mapping[str, object]) -> None:
+        self.traced = True
+        if name.endswith("send_request_headers.started"):
+            # The CONNECT that asks a proxy for a tunnel is not our request.
+            self.sent = self.sent or getattr(info.get("request"), "method", None) != b"CONNECT"
+
+    def was_sent(self, error: Exception | None) -> bool:
+        return self.sent if self.traced else not isinstance(error, _NEVER_SENT)
+
+
+def _unsendable(http: HttpRequest) -> str | None:
+    """What makes the request unfit for the wire. Checked here because the library's complaint would quote the value."""
+    for name, value in http.headers:
+        if not name.isascii() or not value.isascii() or not value.isprintable() or value != value.strip():
+            return f"header {name!r} cannot be sent"
+    return None
+
+
+def _describe(error: Exception) -> str:
+    """A text from a fixed vocabulary: library texts may quote the request, or what the peer wrote."""
+    seen: list[BaseException] = [error]  # the error and what it came from, nearest first
+    for item in seen:
+        if isinstance(item, ssl.SSLCertVerificationError):
+            return f"certificate refused: {item.verify_message}"
+        if isinstance(item, ssl.SSLError):
+            return f"TLS failed: {item.reason or 'no reason given'}"
+        if isinstance(item, OSError) and item.strerror:
+            return f"{_phrase(error)}: {item.strerror}"
+        inner: list[BaseException | None] = [item.__cause__, item.__context__]
+        if isinstance(item, ExceptionGroup):  # several addresses were tried
+            inner += cast("ExceptionGroup[Exception]", item).exceptions
+        seen += [found for found in inner if found is not None and found not in seen]
+    return _phrase(error)
+
+
+def _phrase(error: Exception) -> str:
+    for kind, phrase in _PHRASES:
+        if isinstance(error, kind):
+            return phrase
+    return f"failed with {type(error).__name__}"
+
+
+_PHRASES: tuple[tuple[type[Exception], str], ...] = (
+    (_AnswerTooLargeError, "the answer is too large"),
+    (httpx2.ConnectTimeout, "timed out while connecting"),
+    (httpx2.PoolTimeout, "timed out while waiting for a free connection"),
+    (httpx2.TimeoutException, "timed out"),
+    (httpx2.ConnectError, "could not connect"),
+    (httpx2.ProxyError, "the proxy refused"),
+    (httpx2.RemoteProtocolError, "the server broke off or did not speak HTTP"),
+    (httpx2.DecodingError, "the answer could not be decompressed"),
+    (httpx2.NetworkError, "the connection broke"),
+    (httpx2.UnsupportedProtocol, "the address is neither http nor https"),
+    (httpx2.InvalidURL, "the address is not valid"),
+)
+
+# --- logging -------------------------------------------------------------------------------------------------------
+# At INFO httpx2 writes the full address of every request, query included, and a query may hold a signature. Only
+# records about requests from here are dropped. httpcore2 at DEBUG names methods, hosts and the headers of answers,
+# never those of requests.
+
+_sending: ContextVar[bool] = ContextVar("clawproto_http_sending", default=False)
+
+
+class _QuietFilter(Filter):
+    def filter(self, record: LogRecord) -> bool:
+        return not _sending.get()
+
+
+_quiet = _QuietFilter()
+
+
+@contextmanager
+def _logging_off() -> Generator[None]:
+    token = _sending.set(True)
+    try:
+        yield
+    finally:
+        _sending.reset(token)
