@@ -1,0 +1,129 @@
+"""The bounded queue between a session and its application, with settlement.
+
+A message that the hub wants acknowledged carries a delivery number. It is settled when the application is done with it:
+by asking for the next event (``auto``), or by saying so (``explicit``). What was not settled comes again after the next
+connect, so delivery is at least once (R2-9, R1-1).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+from attrs.validators import ge
+
+from clawproto import app_events
+from clawproto.app_events import AppEvent
+
+SettleMode: TypeAlias = Literal["auto", "explicit"]
+
+# News about the session itself: while the queue is full, a new one displaces the oldest, so that an application which
+# does not listen for days cannot fill the memory. Everything else arrives by frames, which stop while the queue is full.
+_STATUS = (
+    app_events.Ready,
+    app_events.ReplayFinished,
+    app_events.Disconnected,
+    app_events.TakenOver,
+    app_events.HandshakeRefused,
+    app_events.TokensRotated,
+    app_events.RefreshDelayed,
+    app_events.SaveAlarm,
+    app_events.SaveRecovered,
+    app_events.ClockSkewed,
+    app_events.TokenNotNewer,
+    app_events.ChatGated,
+    app_events.ChatUngated,
+    app_events.FrameRejected,
+)
+
+
+@frozen(kw_only=True)
+class InboxLimit:
+    """When reading stops. It resumes at half of both.
+
+    Attributes:
+        events: number of waiting events.
+        size: sum of the frames they came in, in bytes.
+    """
+
+    events: int = field(default=4096, validator=ge(1))
+    size: int = field(default=32 * 1024 * 1024, validator=ge(1))
+
+
+@frozen
+class _Item:
+    event: AppEvent
+    delivery: int | None
+    size: int
+
+
+class Mailbox:
+    """Events on their way to the application.
+
+    Args:
+        settle: called with the delivery number of each event that the application is done with.
+    """
+
+    def __init__(self, limit: InboxLimit, mode: SettleMode, settle: Callable[[int], None]) -> None:
+        self._limit = limit
+        self._mode = mode
+        self._settle = settle
+        self._items: deque[_Item] = deque()
+        self._size = 0
+        self._handed_out: dict[int, _Item] = {}  # by identity of the event, since equal events may be two deliveries
+        self.displaced = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def is_full(self) -> bool:
+        """At or above the high watermark."""
+        return len(self._items) >= self._limit.events or self._size >= self._limit.size
+
+    @property
+    def is_drained(self) -> bool:
+        """At or below the low watermark."""
+        return len(self._items) * 2 <= self._limit.events and self._size * 2 <= self._limit.size
+
+    def put(self, event: AppEvent, delivery: int | None, size: int) -> None:
+        """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
+        if self.is_full and isinstance(event, _STATUS):
+            self._displace()
+        self._items.append(_Item(event, delivery, size))
+        self._size += size
+
+    def take(self) -> AppEvent | None:
+        """Hand out the oldest event, or None."""
+        if not self._items:
+            return None
+        item = self._items.popleft()
+        self._size -= item.size
+        if item.delivery is not None:
+            self._handed_out[id(item.event)] = item
+        return item.event
+
+    def settle_handed_out(self) -> None:
+        """The application has come back for more: in ``auto`` mode it is done with what it got."""
+        if self._mode == "auto":
+            while self._handed_out:
+                _, item = self._handed_out.popitem()
+                self._report(item)
+
+    def settle(self, event: AppEvent) -> None:
+        """The application is done with ``event``. Settling twice, or an event that needs none, changes nothing."""
+        item = self._handed_out.pop(id(event), None)
+        if item is not None:
+            self._report(item)
+
+    def _report(self, item: _Item) -> None:
+        if item.delivery is not None:
+            self._settle(item.delivery)
+
+    def _displace(self) -> None:
+        for index, item in enumerate(self._items):
+            if isinstance(item.event, _STATUS):
+                del self._items[index]
+                self._size -= item.size
+                self.displaced += 1
+                return

@@ -1,0 +1,332 @@
+"""The asynchronous half of the asyncio driver: tasks around one `clawproto.engine.Engine`.
+
+Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
+
+    supervisor ──┬── timer           one; feeds Tick
+                 ├── store           one; saves one after the other
+                 ├── HTTP            one task a request
+                 └── socket          one a generation: opens, then reads; with a writer of its own
+
+None of them belongs to a caller. They are guarded against cancellation from outside, which is why there is no TaskGroup
+here: its children are plain tasks, and the end of ``asyncio.run`` would cancel them in the middle of a rotation.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, assert_never
+
+from clawproto_io.clock import Clock
+from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.logs import logger
+from clawproto_io.setup import Parts, SocketOptions
+from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import ConnectionClosed
+
+from clawproto.effects import Close, Open, Reconnect, SendFrame
+from clawproto.engine import HttpJob, Link
+from clawproto.errors import DriverFailed, RotationUnsaved
+from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
+from clawproto_asyncio._tasks import GuardedTask
+
+LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
+
+log = logger("asyncio")
+
+
+class Driver:
+    """Runs one session. Everything public is called from the loop's thread."""
+
+    def __init__(self, parts: Parts, *, opens_sockets: bool = True) -> None:
+        self.engine = parts.engine
+        self.engine.on_step = self._after_step
+        self.failure: BaseException | None = None
+        self.arrived = asyncio.Event()  # something for whoever iterates
+        self.changed = asyncio.Event()  # something for whoever waits to be ready
+        self._parts = parts
+        self._opens_sockets = opens_sockets
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[GuardedTask] = set()
+        self._sockets: dict[int, _Socket] = {}
+        self._store_work = asyncio.Event()
+        self._rearm = asyncio.Event()
+        self._armed_ms: int | None = None
+        self._stopping = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._supervisor: GuardedTask | None = None
+        self._unsaved = False
+        self._cut = False
+
+    # --- life ---
+
+    def start(self, start: Start) -> None:
+        """Begin. Once."""
+        self._spawn(self._keep_time(), "timer")
+        self._spawn(self._run_store(), "store")
+        self._supervisor = self._guard(self._supervise(), "supervisor")
+        self.engine.handle(start)
+
+    def stop(self) -> None:
+        """Ask for an orderly end; returns at once. Harmless when repeated."""
+        if not self._stopping.is_set():
+            self._stopping.set()
+            if not self.engine.stopped:
+                self.engine.handle(Stop())
+
+    async def finished(self) -> None:
+        """Wait until nothing is left running. Cancelling it ends the waiting only."""
+        if self._supervisor is not None:
+            await asyncio.wait({self._supervisor})
+
+    async def finish(self) -> None:
+        """Stop and wait for the end, also if cancelled meanwhile: the end is bounded by ``shutdown_timeout`` already."""
+        self.stop()
+        cancelled: asyncio.CancelledError | None = None
+        while self._supervisor is not None and not self._supervisor.done():
+            try:
+                await self.finished()
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def raise_failure(self) -> None:
+        """Raises DriverFailed or RotationUnsaved if there is a reason to."""
+        if self.failure is not None:
+            raise DriverFailed from self.failure
+        if self._unsaved:
+            raise RotationUnsaved("the session ended before its new tokens were saved")
+
+    async def _supervise(self) -> None:
+        await self._outlast(self._stopping)
+        bound = self._loop.call_later(self._parts.shutdown_timeout, self._finished.set)
+        await self._outlast(self._finished)
+        bound.cancel()
+        self._cut = True
+        if self.failure is None and not self._is_done():
+            log.warning("the session did not end within %.1f s and was cut off", self._parts.shutdown_timeout)
+        if self.engine.holds_rotation:
+            self._unsaved = True
+            log.critical("the session ended before its new tokens were saved; the stored ones may be spent")
+        self.engine.shut()
+        self._wake()
+        while self._tasks:
+            for task in self._tasks:
+                task.end()
+            await asyncio.wait(self._tasks)
+        try:
+            await self._parts.aclose()
+        except Exception:
+            log.exception("closing the store or the HTTP client failed")
+
+    async def _outlast(self, event: asyncio.Event) -> None:
+        while not event.is_set():
+            try:
+                await event.wait()
+            except asyncio.CancelledError:
+                self.stop()
+
+    def _guard(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
+        return GuardedTask(work, loop=self._loop, name=f"clawproto {name}", on_refused=self.stop)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
+        task = self._guard(work, name)
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: self._ended(task))
+        return task
+
+    def _ended(self, task: GuardedTask) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            if not task.is_ended:
+                self.stop()
+            return
+        error = task.exception()
+        if error is not None and self.failure is None:
+            log.critical("%s failed", task.get_name(), exc_info=error)
+            self.failure = error
+            self.engine.shut()
+            self._stopping.set()
+            self._finished.set()
+            self._wake()
+
+    # --- after every step ---
+
+    def _after_step(self) -> None:
+        engine = self.engine
+        while engine.openings:
+            opening = engine.openings.popleft()
+            link = engine.links.get(opening.generation)
+            if link is not None and self._opens_sockets:
+                socket = self._sockets[opening.generation] = _Socket(link)
+                socket.task = self._spawn(self._run_socket(opening, socket), f"socket {opening.generation}")
+        while engine.aborts:
+            dropped = self._sockets.get(engine.aborts.popleft())
+            if dropped is not None and dropped.task is not None:
+                dropped.task.end()
+        while engine.http_jobs:
+            job = engine.http_jobs.popleft()
+            self._spawn(self._run_http(job), f"request {job.request}")
+        if engine.store_jobs:
+            self._store_work.set()
+        for socket in self._sockets.values():
+            if socket.link.outgoing:
+                socket.work.set()
+            if engine.may_read(socket.link.generation):
+                socket.readable.set()
+            else:
+                socket.readable.clear()
+        deadline = engine.next_deadline()
+        if deadline is not None and (self._armed_ms is None or deadline < self._armed_ms):
+            self._rearm.set()
+        self._wake()
+        self._check_finished()
+
+    def _wake(self) -> None:
+        engine = self.engine
+        if len(engine.mailbox) or engine.stopped or engine.logout_was_told:
+            self.arrived.set()
+        if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
+            self.changed.set()
+
+    def _check_finished(self) -> None:
+        if self._is_done():
+            self._finished.set()
+
+    def _is_done(self) -> bool:
+        return self.engine.is_finished and not self._sockets
+
+    # --- tasks ---
+
+    async def _keep_time(self) -> None:
+        clock = self._parts.clock
+        while True:
+            deadline = self.engine.next_deadline()
+            now = clock.now().mono_ms
+            if deadline is not None and deadline <= now:
+                self.engine.handle(Tick())
+                await asyncio.sleep(0)
+                continue
+            self._armed_ms = deadline
+            self._rearm.clear()
+            delay = None if deadline is None else clock.seconds(min(deadline - now, LONGEST_SLEEP_MS))
+            try:
+                async with asyncio.timeout(delay):
+                    await self._rearm.wait()
+            except TimeoutError:
+                pass
+
+    async def _run_store(self) -> None:
+        jobs = self.engine.store_jobs
+        while True:
+            while jobs:
+                # It stays in the queue while it is under way, so that the end waits for it.
+                job = jobs[0]
+                report: StoreReport | None
+                try:
+                    report = await run_store_job(self._parts.store, job, log)
+                except asyncio.CancelledError:
+                    if self._cut:
+                        raise
+                    report = interrupted_save(job)
+                jobs.popleft()
+                if report is not None:
+                    self.engine.handle(report)
+                else:
+                    self._after_step()
+            self._store_work.clear()
+            await self._store_work.wait()
+
+    async def _run_http(self, job: HttpJob) -> None:
+        report: HttpReport
+        try:
+            report = await run_http_job(self._parts.runner, job)
+        except asyncio.CancelledError:
+            if self._cut:
+                raise
+            report = interrupted_request(job)
+        self.engine.handle(report)
+
+    async def _run_socket(self, opening: Open, socket: "_Socket") -> None:
+        generation = opening.generation
+        try:
+            try:
+                websocket = await open_websocket(opening, self._parts.sockets, self._parts.clock)
+            except Exception as error:
+                self.engine.handle(OpenFailed(generation, describe_failure(error)))
+                return
+            self.engine.handle(Opened(generation))
+            writer = self._spawn(self._write(socket, websocket), f"writer {generation}")
+            try:
+                code, reason = await self._read(socket, websocket)
+            finally:
+                writer.end()
+                websocket.transport.abort()
+            self.engine.handle(Closed(generation, code, reason))
+        finally:
+            del self._sockets[generation]
+            self._check_finished()
+
+    async def _read(self, socket: "_Socket", websocket: ClientConnection) -> tuple[int, str]:
+        generation = socket.link.generation
+        try:
+            while True:
+                await socket.readable.wait()
+                # As bytes, since the library would close the socket over a text that is no UTF-8 (ENV-12).
+                self.engine.receive(generation, await websocket.recv(decode=False))
+        except ConnectionClosed as error:
+            return closing_of(error)
+
+    async def _write(self, socket: "_Socket", websocket: ClientConnection) -> None:
+        outgoing = socket.link.outgoing
+        try:
+            while True:
+                while outgoing:
+                    item = outgoing.popleft()
+                    match item:
+                        case SendFrame(text=text):
+                            await websocket.send(text)
+                        case Close(code=code, reason=reason):
+                            await websocket.close(code, cut_reason(reason))
+                        case Reconnect(reason=reason):
+                            await websocket.close(NORMAL_CLOSURE, cut_reason(reason))
+                        case _:
+                            assert_never(item)
+                socket.work.clear()
+                await socket.work.wait()
+        except ConnectionClosed:
+            pass  # the reader reports it
+
+
+class _Socket:
+    """One generation, with what wakes its two tasks."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.task: GuardedTask | None = None
+        self.work = asyncio.Event()
+        self.readable = asyncio.Event()
+
+
+class _Connect(websocket_connect):
+    """The library's client, but an upgrade that is redirected has failed: addresses come from the operator (AUTH-7)."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+async def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> ClientConnection:
+    """Open the socket; the upgrade carries neither token nor subprotocol (AUTH-2), and pings are the core's (HB-8)."""
+    tls: dict[str, Any] = {"ssl": options.ssl} if options.ssl is not None and opening.url.startswith("wss:") else {}
+    return await _Connect(
+        opening.url,
+        additional_headers=list(options.headers),
+        proxy=options.proxy,
+        open_timeout=clock.seconds(opening.timeout_ms),
+        ping_interval=None,
+        close_timeout=options.close_timeout,
+        max_size=options.max_size,
+        logger=WireLogger(log),
+        **tls,
+    )

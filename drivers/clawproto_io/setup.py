@@ -1,0 +1,185 @@
+"""What both drivers do before the first await: check the settings and put the parts of a session together."""
+
+import logging
+import ssl as ssl_module
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from attrs import frozen
+
+from clawproto import app_events
+from clawproto.config import Capabilities, Config
+from clawproto.effects import Effect, Emit
+from clawproto.engine import Engine, Observer
+from clawproto.events import Event
+from clawproto.instant import Instant
+from clawproto.mailbox import InboxLimit, SettleMode
+from clawproto.policy import Policy
+from clawproto.session import Session
+from clawproto_io.clock import Clock, SystemClock, system_seed
+from clawproto_io.http import HttpRunner
+from clawproto_io.stores import CredentialStore, open_store
+
+if TYPE_CHECKING:
+    import os
+
+    import httpx2
+
+LogoutMode: TypeAlias = Literal["end", "wait"]
+PairMode: TypeAlias = Literal["refuse", "repair", "new"]
+Headers: TypeAlias = Iterable[tuple[str, str]]
+SHUTDOWN_MARGIN_MS = 5_000
+
+
+@frozen(kw_only=True)
+class SocketOptions:
+    """How the sockets of one session are opened.
+
+    Attributes:
+        headers: of the upgrade request, never a token (AUTH-2).
+        proxy: True: from the environment; None: none; or the address of a proxy.
+        ssl: None: the default for ``wss``.
+        max_size: of a downlink, in bytes.
+        close_timeout: bound on the closing handshake, in real seconds (CLOSE-12).
+    """
+
+    headers: tuple[tuple[str, str], ...]
+    proxy: str | Literal[True] | None
+    ssl: ssl_module.SSLContext | None
+    max_size: int
+    close_timeout: float
+
+
+@frozen(kw_only=True)
+class Parts:
+    """One session, not yet started, and what it runs on."""
+
+    engine: Engine
+    store: CredentialStore
+    owns_store: bool
+    runner: HttpRunner
+    sockets: SocketOptions
+    clock: Clock
+    shutdown_timeout: float
+    on_logout: LogoutMode
+    send_limit: int
+
+    async def aclose(self) -> None:
+        """Let go of connections and files."""
+        await self.runner.aclose()
+        if self.owns_store:
+            await self.store.aclose()
+
+
+def assemble(
+    store: "CredentialStore | str | os.PathLike[str]",
+    log: logging.Logger,
+    *,
+    policy: Policy | None = None,
+    capabilities: Capabilities | None = None,
+    client_version: str = "",
+    socket_device_id: str | None = None,
+    volatile_device_id: bool = False,
+    headers: Headers = (),
+    proxy: str | Literal[True] | None = True,
+    ssl: ssl_module.SSLContext | None = None,
+    http: "httpx2.AsyncClient | None" = None,
+    inbox_limit: InboxLimit | None = None,
+    settle: SettleMode = "auto",
+    send_limit: int = 256,
+    shutdown_timeout: float | None = None,
+    observer: Observer | None = None,
+    clock: Clock | None = None,
+    seed: bytes | None = None,
+    on_logout: LogoutMode = "end",
+) -> Parts:
+    """Check the settings and build the parts. Opens nothing.
+
+    Raises:
+        ValueError: a setting that cannot be.
+    """
+    if send_limit < 1:
+        raise ValueError("send_limit must be at least 1")
+    if shutdown_timeout is not None and shutdown_timeout < 0:
+        raise ValueError("shutdown_timeout must not be negative")
+    policy = policy or Policy()
+    clock = clock or SystemClock()
+    config = Config(
+        seed=system_seed() if seed is None else seed,
+        policy=policy,
+        capabilities=capabilities or Capabilities(),
+        client_version=client_version,
+        socket_device_id=socket_device_id,
+        volatile_device_id=volatile_device_id,
+    )
+    if http is not None:
+        runner = HttpRunner(http)
+    else:
+        runner = HttpRunner(
+            proxy=proxy if isinstance(proxy, str) else None, ssl_context=ssl, trust_env=proxy is not None
+        )
+    if shutdown_timeout is None:
+        shutdown_timeout = clock.seconds(policy.refresh_timeout_ms + SHUTDOWN_MARGIN_MS)
+    opened = open_store(store)
+    return Parts(
+        engine=Engine(
+            Session(config),
+            now=clock.now,
+            inbox_limit=inbox_limit or InboxLimit(),
+            settle=settle,
+            observer=_observe(log, observer),
+        ),
+        store=opened,
+        owns_store=opened is not store,
+        runner=runner,
+        sockets=SocketOptions(
+            headers=tuple(headers),
+            proxy=proxy,
+            ssl=ssl,
+            max_size=policy.downlink_limit,
+            close_timeout=clock.seconds(policy.close_timeout_ms),
+        ),
+        clock=clock,
+        shutdown_timeout=shutdown_timeout,
+        on_logout=on_logout,
+        send_limit=send_limit,
+    )
+
+
+# --- logging ------------------------------------------------------------------------------------------------------
+
+
+def _observe(log: logging.Logger, observer: Observer | None) -> Observer:
+    def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
+        for effect in effects:
+            if isinstance(effect, Emit):
+                level = _LEVELS.get(type(effect.event))
+                if level is not None:
+                    log.log(level, "%r", effect.event)
+        if observer is not None:
+            try:
+                observer(now, event, effects, state)
+            except Exception:
+                log.exception("the observer failed")
+
+    return observe
+
+
+# Only news about the session is logged, never what people write. None of these events holds a token (AUTH-9).
+_LEVELS: dict[type[app_events.AppEvent], int] = {
+    app_events.LoggedOut: logging.ERROR,
+    app_events.SaveAlarm: logging.ERROR,
+    app_events.CredentialsNeeded: logging.WARNING,
+    app_events.Misconfigured: logging.WARNING,
+    app_events.TakenOver: logging.WARNING,
+    app_events.RefreshDelayed: logging.WARNING,
+    app_events.HandshakeRefused: logging.WARNING,
+    app_events.TokenNotNewer: logging.WARNING,
+    app_events.ClockSkewed: logging.WARNING,
+    app_events.FrameRejected: logging.WARNING,
+    app_events.AckAnomaly: logging.WARNING,
+    app_events.Ready: logging.INFO,
+    app_events.Disconnected: logging.INFO,
+    app_events.TokensRotated: logging.INFO,
+    app_events.SaveRecovered: logging.INFO,
+}
