@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 from attrs import field, frozen
 
 from clawproto.credentials import Identity
-from clawproto.wire.values import Frame, MessagePayload, Payload, Peer
+from clawproto.wire.values import Frame, MessagePayload, Payload, Peer, TextFragment
 
 LogoutCause: TypeAlias = Literal["refused", "client-fault", "rotation-lost"]
 Delivery: TypeAlias = Literal["legacy", "v1", "v2"]
@@ -207,6 +207,11 @@ class MessageReceived:
     update: bool
     conversational: bool
     emitted_at_ms: int | None
+
+    @property
+    def text(self) -> str:
+        """The text fragments, one after the other."""
+        return "".join(part.text for part in self.message.fragments if isinstance(part, TextFragment))
 
 
 @frozen

@@ -3,9 +3,8 @@
 Rules: CLOSE-12, CLOSE-13, R2-16, REF-26, SEND-17, TOK-12.
 """
 
-from attrs import evolve
-
 from clawproto import inbox, link, outbox, tokens
+from clawproto.evolving import evolve
 from clawproto.link_state import Greeting, generation, is_online
 from clawproto.state import State
 from clawproto.turn import Turn

@@ -6,11 +6,10 @@ R2-11, R2-19, R2-31, R2-33, SEND-16, TOK-20, HB-5.
 
 from typing import assert_never
 
-from attrs import evolve
-
 from clawproto import connection, gates, inbox, link, outbox, tokens
 from clawproto.app_events import UnknownEvent
 from clawproto.events import FrameReceived
+from clawproto.evolving import evolve
 from clawproto.link_state import Closing, Greeting, Online, Waiting, generation
 from clawproto.state import State
 from clawproto.turn import Turn
@@ -34,6 +33,9 @@ from clawproto.wire.values import (
 )
 
 
+_POISON = Pong()  # a payload that asks for nothing
+
+
 def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     """One WebSocket message. Nothing in it can raise; frames of an earlier socket are ignored."""
     if event.generation != generation(state.link):
@@ -42,9 +44,12 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     heard = link.heard(state.link, turn)
     if heard is not state.link:
         state = evolve(state, link=heard)
-    if isinstance(frame, BadFrame):
-        return evolve(state, link=link.reject_bad_frame(state.link, frame, turn))
     phase = state.link.phase
+    if isinstance(frame, BadFrame):
+        state = evolve(state, link=link.reject_bad_frame(state.link, frame, turn))
+        if frame.dseq is None or not isinstance(phase, Online):
+            return state
+        frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)
     if isinstance(phase, Online) or (isinstance(phase, Closing) and phase.online):
         return _established(state, frame, turn)
     if isinstance(phase, Waiting | Greeting):

@@ -12,10 +12,9 @@ Rules: SEND-19, SEND-21, SEND-22, ROUTE-6, ROUTE-9, AUTH-10, RPL-5, RPL-7, R1-1 
 
 import hashlib
 
-from attrs import evolve
-
 from clawproto.app_events import MessageReceived, ReplayFinished
 from clawproto.effects import SendFrame
+from clawproto.evolving import evolve
 from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_cursor_ack, encode_sync_ack

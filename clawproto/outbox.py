@@ -12,12 +12,13 @@ An entry lives until it is answered; `told` says whether its sender has been tol
 
 from collections.abc import Iterator
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from clawproto import gates
 from clawproto.app_events import AckAnomaly, RefusalReceived, SendSettled
 from clawproto.effects import SendFrame
 from clawproto.events import Send
+from clawproto.evolving import evolve
 from clawproto.gates import Gates, blocking, close_way, is_valid_chat
 from clawproto.persistent import IntMap, StrMap
 from clawproto.results import (

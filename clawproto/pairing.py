@@ -10,12 +10,13 @@ Rules: PAIR-1 to PAIR-11, DEV-3, DEV-4, AUTH-8, REST-7.
 
 from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from clawproto.app_events import SaveAlarm, SaveRecovered
 from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Persist, RequestHttp
 from clawproto.events import HttpAnswered, HttpFailed, Pair, StoreConflicted, Stored, StoreFailed, StoreReport
+from clawproto.evolving import evolve
 from clawproto.json_types import Json
 from clawproto.rest_format import device_id_problem, pairing_request, read_envelope, websocket_url
 from clawproto.results import Paired, PairRefused, Spent, StoppedResult

@@ -11,10 +11,11 @@ Rules: REST-1 to REST-8, REF-12, REF-28, OUT-11.
 
 from typing import Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from clawproto.effects import RequestHttp
 from clawproto.events import CallRest, HttpAnswered, HttpFailed
+from clawproto.evolving import evolve
 from clawproto.persistent import IntMap
 from clawproto.rest_format import authenticated_request, dump, read_envelope
 from clawproto.results import (

@@ -8,8 +8,6 @@ Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42,
 
 from typing import assert_never
 
-from attrs import evolve
-
 from clawproto import connection, gates, inbox, link, outbox, pairing, rest, tokens
 from clawproto.config import Config
 from clawproto.credentials import Credentials, Guard
@@ -41,6 +39,7 @@ from clawproto.events import (
     StoreFailed,
     Tick,
 )
+from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.link import CODE_TOO_LARGE
 from clawproto.link_state import Down, Ended, generation, is_online

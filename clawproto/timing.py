@@ -15,8 +15,6 @@ from clawproto.jwt import read_claims
 from clawproto.policy import Policy
 from clawproto.secret import Secret
 
-_LIMIT_MS = 1 << 60  # a claim beyond it, some 36 million years away, counts as that far away
-
 
 @frozen
 class TokenTimes:
@@ -43,10 +41,6 @@ class TokenTimes:
     def is_near_expiry(self, wall_ms: int, offset_ms: int) -> bool:
         """Whether now is at or past expiry − lead, without jitter (TOK-11)."""
         return wall_ms >= self.local(self.expires_at_ms - self.lead_ms, offset_ms)
-
-
-def _claim_ms(seconds: float) -> int:
-    return int(max(-_LIMIT_MS, min(_LIMIT_MS, seconds * 1000)))
 
 
 def lead_ms(life_ms: int | None, policy: Policy) -> int:
@@ -77,14 +71,13 @@ def token_times(access: Secret, obtained_at_ms: int | None, unit: float, policy:
         unit: the token's jitter as a number in [0, 1), drawn once per token (TOK-10).
     """
     claims = read_claims(access.reveal())
-    if claims.exp is not None:
-        expires_at, server_clock = _claim_ms(claims.exp), True
-        life = policy.fallback_life_ms if claims.iat is None else expires_at - _claim_ms(claims.iat)
+    if claims.exp_ms is not None:
+        expires_at, server_clock = claims.exp_ms, True
     elif obtained_at_ms is not None:
         expires_at, server_clock = obtained_at_ms + policy.fallback_life_ms, False
-        life = policy.fallback_life_ms if claims.iat is None else expires_at - _claim_ms(claims.iat)
     else:
         return None
+    life = policy.fallback_life_ms if claims.iat_ms is None else expires_at - claims.iat_ms
     lead, earliest, latest = jitter_range_ms(life, policy)
     jitter = round(earliest + unit * (latest - earliest))
     return TokenTimes(expires_at, life, lead, expires_at - lead + jitter, server_clock)

@@ -14,8 +14,6 @@ Rules: TOK-5, TOK-10 to TOK-15, TOK-20 to TOK-22, REF-9 to REF-50, OUT-1 to OUT-
 Every answer is matched by its number; one that fits no phase changes nothing.
 """
 
-from attrs import evolve
-
 from clawproto.app_events import ClockSkewed, Misconfigured, RefreshDelayed, SaveAlarm
 from clawproto.credentials import Credentials, Intent
 from clawproto.effects import Persist, RecordIntent, Reload, RequestRefresh
@@ -30,6 +28,7 @@ from clawproto.events import (
     StoreFailed,
     StoreReport,
 )
+from clawproto.evolving import evolve
 from clawproto.http import HttpAnswer
 from clawproto.jwt import read_claims
 from clawproto.rest_format import (
@@ -302,8 +301,7 @@ def _server_ms(answer: HttpAnswer, verdict: RefreshVerdict) -> int | None:
     date = http_date_ms(answer.header("date") or "")
     if date is not None or not isinstance(verdict, Rotated):
         return date
-    issued = read_claims(verdict.access.reveal()).iat
-    return None if issued is None else round(issued * 1000)
+    return read_claims(verdict.access.reveal()).iat_ms
 
 
 def _rotated(tokens: TokenState, flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:

@@ -3,8 +3,6 @@
 Rules: TOK-5, TOK-10, TOK-22, REF-9, REF-12, REF-15, REF-30, REF-45, REF-46, REF-49, OUT-1 to OUT-10, AUTH-10, AUTH-11.
 """
 
-from attrs import evolve
-
 from clawproto.app_events import (
     CredentialsNeeded,
     LoggedOut,
@@ -17,6 +15,7 @@ from clawproto.app_events import (
 from clawproto.credentials import Credentials
 from clawproto.effects import Logout, Swap
 from clawproto.events import Reloaded, StoreConflicted, Stored, StoreFailed, StoreReport
+from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.jwt import read_claims
 from clawproto.rest_format import CODE_BAD_REQUEST

@@ -2,10 +2,11 @@
 
 from typing import Literal, TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from clawproto.app_events import LogoutCause
 from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
+from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.policy import Policy
 from clawproto.timing import TokenTimes

@@ -6,12 +6,13 @@ effects; what other machines must know they append as signals, which ``step`` pa
 
 from typing import TypeAlias
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from clawproto.app_events import AppEvent
 from clawproto.config import Config
 from clawproto.effects import Effect, Emit, Resolve
 from clawproto.entropy import unit
+from clawproto.evolving import evolve
 from clawproto.ids import IdState, next_ulid
 from clawproto.instant import Instant
 from clawproto.policy import Policy

@@ -2,10 +2,12 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clawproto.json_types import Json
@@ -75,6 +77,7 @@ deep = st.one_of(
 inputs = st.one_of(documents, deep, documents.map(lambda text: text.encode("utf-8", "surrogatepass")), st.binary())
 
 
+@settings(deadline=None)
 @given(inputs)
 @example('{"a":1,"a":2}')
 @example(b"\xef\xbb\xbf{}")
@@ -91,6 +94,7 @@ def test_readers_agree_on_every_input(data: str | bytes) -> None:
     assert outcome(msgspec_loads, data) == outcome(stdlib_loads, data)
 
 
+@settings(deadline=None)
 @given(inputs)
 def test_whatever_is_read_can_be_stored_and_sent(data: str | bytes) -> None:
     try:
@@ -108,6 +112,7 @@ json_values: st.SearchStrategy[Json] = st.recursive(
 
 
 @both_readers
+@settings(deadline=None)
 @given(value=json_values, ensure_ascii=st.booleans())
 def test_plain_json_is_read_exactly(loads: json_backend.Loads, value: Json, ensure_ascii: bool) -> None:
     text = json.dumps(value, ensure_ascii=ensure_ascii)
@@ -193,3 +198,21 @@ def test_the_interpreters_digit_limit_makes_no_frame_unreadable(loads: json_back
 def test_msgspec_is_used_when_it_is_there() -> None:
     assert json_backend.name == "msgspec"
     assert json_backend.loads is msgspec_loads
+
+
+def test_the_standard_library_is_enough() -> None:
+    program = """
+import sys
+sys.modules["msgspec"] = None
+from clawproto.wire import json_backend
+from clawproto.wire.codec import decode
+print(json_backend.name, json_backend.loads is json_backend.stdlib_loads, decode('{"version":"2","event":"pong"}', 99))
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.startswith("stdlib True Frame(event='pong', payload=Pong()")

@@ -6,7 +6,7 @@ import sys
 from typing import TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clawproto import persistent
@@ -23,6 +23,7 @@ def changes(keys: st.SearchStrategy[K]) -> st.SearchStrategy[list[tuple[K, int |
     return st.lists(st.tuples(keys, st.one_of(st.none(), st.integers(0, 3))), max_size=40)
 
 
+@settings(deadline=None)
 @given(changes(int_keys))
 def test_int_map_does_what_dict_does(history: list[tuple[int, int | None]]) -> None:
     model: dict[int, int] = {}
@@ -49,6 +50,7 @@ def test_int_map_does_what_dict_does(history: list[tuple[int, int | None]]) -> N
     assert hash(subject) == hash(rebuilt)
 
 
+@settings(deadline=None)
 @given(changes(str_keys))
 def test_str_map_does_what_dict_does(history: list[tuple[str, int | None]]) -> None:
     check_str_map(history)
@@ -58,6 +60,7 @@ def colliding_hash(key: str) -> int:
     return len(key) % 2
 
 
+@settings(deadline=None)
 @given(changes(str_keys))
 def test_str_map_with_colliding_hashes(history: list[tuple[str, int | None]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -89,11 +92,13 @@ def check_str_map(history: list[tuple[str, int | None]]) -> None:
     assert list(subject) == list(rebuilt)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(int_keys, st.integers(0, 2)), st.dictionaries(int_keys, st.integers(0, 2)))
 def test_int_maps_are_equal_iff_their_contents_are(one: dict[int, int], other: dict[int, int]) -> None:
     assert (IntMap.of(one.items()) == IntMap.of(other.items())) is (one == other)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(str_keys, st.integers(0, 2)), st.dictionaries(str_keys, st.integers(0, 2)))
 def test_str_maps_are_equal_iff_their_contents_are(one: dict[str, int], other: dict[str, int]) -> None:
     assert (StrMap.of(one.items()) == StrMap.of(other.items())) is (one == other)

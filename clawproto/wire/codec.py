@@ -19,7 +19,7 @@ from clawproto.wire import json_backend
 from clawproto.wire.fragments import KNOWN_KINDS
 from clawproto.wire.json_text import plain, write, write_exactly
 from clawproto.wire.payloads import read_payload, read_peer
-from clawproto.wire.structure import is_integer
+from clawproto.wire.structure import optional_integer, optional_string
 from clawproto.wire.values import BadFrame, Frame
 
 VERSION: Final = "2"
@@ -32,8 +32,9 @@ EXCERPT_LIMIT: Final = 200
 
 def _exceeds(data: str | bytes, limit: int) -> bool:
     """Whether ``data`` takes more than ``limit`` bytes as UTF-8, counted only where the length leaves it open."""
-    if isinstance(data, bytes) or len(data) > limit or len(data) * 3 <= limit:
-        return len(data) > limit
+    length = len(data)
+    if length * 3 <= limit or length > limit or isinstance(data, bytes):
+        return length > limit
     return len(data.encode("utf-8", "surrogatepass")) > limit
 
 
@@ -41,14 +42,6 @@ def _excerpt(data: str | bytes) -> str:
     if isinstance(data, bytes):
         return data[:EXCERPT_LIMIT].decode("utf-8", "replace")
     return data[:EXCERPT_LIMIT].encode("utf-8", "replace").decode("utf-8")
-
-
-def _integer(value: Json) -> int | None:
-    return value if isinstance(value, int) and is_integer(value) else None
-
-
-def _string(value: Json) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
@@ -70,7 +63,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     if not isinstance(source, dict):
         return BadFrame("not-an-object", _excerpt(data))
     get = source.get
-    dseq = _integer(get("dseq"))
+    dseq = optional_integer(get("dseq"))
     if get("version") != VERSION:
         return BadFrame("version", _excerpt(data), dseq)
     event = get("event")
@@ -79,14 +72,14 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     return Frame(
         event,
         read_payload(event, get("payload")),
-        _string(get("trace_id")) or "",
-        _integer(get("emitted_at")),
-        _string(get("chat_id")),
-        _string(get("chat_type")),
+        optional_string(get("trace_id")) or "",
+        optional_integer(get("emitted_at")),
+        optional_string(get("chat_id")),
+        optional_string(get("chat_type")),
         read_peer(get("to")),
         read_peer(get("sender")),
-        _string(get("origin_device_id")),
-        _integer(get("seq")),
+        optional_string(get("origin_device_id")),
+        optional_integer(get("seq")),
         dseq,
         dseq is None and "dseq" in source,
     )

@@ -37,7 +37,7 @@ class NotJson(ValueError):
 
 
 def _integer(text: str) -> int | float:
-    if len(text) <= _MAX_DIGITS:
+    if len(text.lstrip("-")) <= _MAX_DIGITS:
         try:
             return int(text)
         except ValueError:  # the interpreter was told to take fewer digits
@@ -99,7 +99,7 @@ def stdlib_loads(data: str | bytes) -> Json:
     """`loads` with the standard library alone."""
     text = _text(data)
     try:
-        value = cast(Json, _decoder.decode(text))
+        value: Json = _decoder.decode(text)
     except RecursionError:
         raise NotJson("too-deep") from None
     except NotJson:
@@ -108,7 +108,7 @@ def stdlib_loads(data: str | bytes) -> Json:
         raise NotJson("not-json") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)
-    if "\\ud" in text or "\\uD" in text:
+    if "\\" in text and ("\\ud" in text or "\\uD" in text):  # one character is found much faster than three
         return _whole_strings(value)
     return value
 

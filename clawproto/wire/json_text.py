@@ -7,6 +7,8 @@ from typing import Final, cast
 from clawproto.json_types import Json
 from clawproto.wire.json_backend import MAX_DEPTH
 
+_DEEPEST: Final = MAX_DEPTH - 4  # frame, payload, message and body are around it
+
 _readable: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 _ascii: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
 
@@ -34,7 +36,7 @@ def plain(value: object, depth: int = 0) -> Json:
         return value.replace("\0", "")
     if value is None or type(value) is bool or type(value) is int or type(value) is float:
         return value
-    if depth >= MAX_DEPTH:
+    if depth >= _DEEPEST:
         raise ValueError("nested too deeply, or circular")
     if isinstance(value, Mapping):
         result: dict[str, Json] = {}

@@ -7,7 +7,7 @@ from cattrs import BaseValidationError, transform_error
 
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_fragments, read_mentions
-from clawproto.wire.structure import tolerant
+from clawproto.wire.structure import optional_string, tolerant
 from clawproto.wire.values import (
     Ack,
     Challenge,
@@ -43,10 +43,6 @@ def _object(value: Json) -> _Object:
     return value if type(value) is dict else _NOTHING
 
 
-def _string(value: Json) -> str | None:
-    return value if type(value) is str else None
-
-
 def _read_reply(value: Json) -> Reply | None:
     """``context.reply``; None unless it says which message it answers."""
     source = _object(value)
@@ -56,7 +52,7 @@ def _read_reply(value: Json) -> Reply | None:
     preview = _object(source.get("reply_preview"))
     items = preview.get("fragments")
     fragments = read_fragments(items)[0] if type(items) is list else ()
-    return Reply(message_id, _string(preview.get("id")), _string(preview.get("nick_name")), fragments)
+    return Reply(message_id, optional_string(preview.get("id")), optional_string(preview.get("nick_name")), fragments)
 
 
 def _read_message(data: _Object) -> MessagePayload:
@@ -72,7 +68,7 @@ def _read_message(data: _Object) -> MessagePayload:
     metadata = data.get("metadata")
     return MessagePayload(
         message_id,
-        _string(data.get("message_mode")) or "",
+        optional_string(data.get("message_mode")) or "",
         fragments,
         read_mentions(context.get("mentions")),
         _read_reply(context.get("reply")),
@@ -112,9 +108,12 @@ _structure_peer: Final = tolerant.get_structure_hook(Peer)
 
 def read_peer(value: Json) -> Peer | None:
     """``to`` or ``sender``; None unless it is an object with an id (ENV-13). Never raises."""
-    if type(value) is not dict or type(value.get("id")) is not str:
+    if type(value) is not dict:
         return None
-    return cast(Peer, _structure_peer(value, Peer))
+    try:
+        return cast(Peer, _structure_peer(value, Peer))
+    except BaseValidationError:
+        return None
 
 
 def _explain(error: BaseException, type_: type | None) -> str:

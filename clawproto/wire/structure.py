@@ -6,18 +6,11 @@ field as absent, `strict` refuses the whole object, which is how fragments are r
 """
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from cattrs import Converter
 
 T = TypeVar("T")
-
-Hook: TypeAlias = Callable[[object, object], object]
-
-
-def is_integer(value: object) -> bool:
-    """Whether a decoded JSON value is an integer of 64 bits. ``true`` and ``1.0`` are none (ENV-14, R2-31)."""
-    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def _string(value: object, _type: object) -> str:
@@ -38,11 +31,13 @@ def _boolean(value: object, _type: object) -> bool:
     raise TypeError("not a boolean")
 
 
-def _optional_string(value: object, _type: object) -> str | None:
+def optional_string(value: object, _type: object = None) -> str | None:
+    """A decoded JSON value if it is a string."""
     return value if type(value) is str else None
 
 
-def _optional_integer(value: object, _type: object) -> int | None:
+def optional_integer(value: object, _type: object = None) -> int | None:
+    """A decoded JSON value if it is an integer of 64 bits. ``true`` and ``1.0`` are none (ENV-14, R2-31)."""
     return value if type(value) is int and -(2**63) <= value < 2**63 else None
 
 
@@ -69,5 +64,5 @@ def _is_optional(type_: object, inner: type) -> bool:
     return set(get_args(type_)) == {inner, type(None)}
 
 
-tolerant = _converter(detailed=True, string=_optional_string, integer=_optional_integer)
+tolerant = _converter(detailed=True, string=optional_string, integer=optional_integer)
 strict = _converter(detailed=False, string=_strictly_optional(_string), integer=_strictly_optional(_integer))

@@ -8,6 +8,7 @@ through a proxy) is "not sent", everything from there on is "sent".
 """
 
 import ssl
+import zlib
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -131,24 +132,59 @@ class HttpRunner:
             http.url,
             headers=[*http.headers, *extra],
             content=http.body,
-            # The pool has its own, shorter limit, so that waiting for a free connection ends as "not sent".
-            timeout=httpx2.Timeout(seconds, pool=seconds / 2),
+            # Single steps end a little before the whole: the library closes the socket after a timeout of its own, but
+            # not after being cancelled in a TLS handshake. Waiting for a free connection so ends as "not sent" as well.
+            timeout=httpx2.Timeout(seconds * 0.9, pool=seconds / 2),
             extensions={"trace": wire},
         )
         response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
         try:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > self._body_limit:
-                    raise _AnswerTooLargeError
-            return HttpAnswer(response.status_code, tuple(response.headers.multi_items()), bytes(body))
+            body = await _read(response, self._body_limit)
         finally:
             await response.aclose()
+        return HttpAnswer(response.status_code, tuple(response.headers.multi_items()), body)
 
 
-class _AnswerTooLargeError(Exception):
-    """The body limit was passed."""
+async def _read(response: httpx2.Response, limit: int) -> bytes:
+    raw = bytearray()
+    too_large = False
+    try:
+        async for chunk in response.aiter_raw():
+            if not too_large:
+                raw += chunk
+                if len(raw) > limit:
+                    too_large = True
+                    # The iteration is left to run dry, which it does at once now: breaking out of it would leave the
+                    # library's generators to the garbage collector.
+                    await response.aclose()
+    except httpx2.HTTPError:
+        if not too_large:
+            raise
+    if too_large:
+        raise _UnusableAnswerError("the answer is too large")
+    return _unpack(bytes(raw), response.headers.get("content-encoding", "identity").strip().lower(), limit)
+
+
+def _unpack(raw: bytes, encoding: str, limit: int) -> bytes:
+    """Undo a compression that was not asked for; a pair of tokens may be inside. Never makes more than the limit."""
+    if encoding in ("", "identity"):
+        return raw
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise _UnusableAnswerError("the answer has an encoding that was not asked for")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # finds out by itself whether it is gzip or zlib
+    try:
+        body = unpacker.decompress(raw, limit + 1)
+    except zlib.error:
+        raise _UnusableAnswerError("the answer could not be decompressed") from None
+    if len(body) > limit:
+        raise _UnusableAnswerError("the answer is too large")
+    if not unpacker.eof:
+        raise _UnusableAnswerError("the answer could not be decompressed")
+    return body
+
+
+class _UnusableAnswerError(Exception):
+    """The answer arrived but cannot be used. The text is ours and holds nothing of the answer."""
 
 
 class _Wire:
@@ -178,6 +214,10 @@ def _unsendable(http: HttpRequest) -> str | None:
 
 def _describe(error: Exception) -> str:
     """A text from a fixed vocabulary: library texts may quote the request, or what the peer wrote."""
+    if isinstance(error, _UnusableAnswerError):
+        return str(error)
+    if isinstance(error, httpx2.TimeoutException):
+        return _phrase(error)  # what it came from says only where the waiting happened
     seen: list[BaseException] = [error]  # the error and what it came from, nearest first
     for item in seen:
         if isinstance(item, ssl.SSLCertVerificationError):
@@ -201,14 +241,12 @@ def _phrase(error: Exception) -> str:
 
 
 _PHRASES: tuple[tuple[type[Exception], str], ...] = (
-    (_AnswerTooLargeError, "the answer is too large"),
     (httpx2.ConnectTimeout, "timed out while connecting"),
     (httpx2.PoolTimeout, "timed out while waiting for a free connection"),
     (httpx2.TimeoutException, "timed out"),
     (httpx2.ConnectError, "could not connect"),
     (httpx2.ProxyError, "the proxy refused"),
     (httpx2.RemoteProtocolError, "the server broke off or did not speak HTTP"),
-    (httpx2.DecodingError, "the answer could not be decompressed"),
     (httpx2.NetworkError, "the connection broke"),
     (httpx2.UnsupportedProtocol, "the address is neither http nor https"),
     (httpx2.InvalidURL, "the address is not valid"),

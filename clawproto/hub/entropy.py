@@ -1,0 +1,43 @@
+"""Reproducible randomness and ids: a keyed hash over a counter (HUB-1)."""
+
+import base64
+import hashlib
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TAIL_BITS = 80
+
+
+class Entropy:
+    """A stream of bytes fixed by its seed. Same seed, same calls: same results.
+
+    Raises:
+        ValueError: the seed is empty or longer than 64 bytes.
+    """
+
+    def __init__(self, seed: bytes) -> None:
+        if not 1 <= len(seed) <= 64:
+            raise ValueError(f"a seed has 1 to 64 bytes, not {len(seed)}")
+        self._seed = seed
+        self._counter = 0
+        self._last_ulid = -1
+
+    def take(self, count: int) -> bytes:
+        """The next ``count`` bytes, at most 64."""
+        self._counter += 1
+        return hashlib.blake2b(self._counter.to_bytes(8, "big"), key=self._seed, digest_size=count).digest()
+
+    def hex(self, characters: int) -> str:
+        """An even number of hexadecimal characters, at most 128."""
+        return self.take(characters // 2).hex()
+
+    def nonce(self) -> str:
+        """18 bytes as 24 characters of unpadded base64url (HS-1)."""
+        return base64.urlsafe_b64encode(self.take(18)).decode("ascii")
+
+    def ulid(self, wall_ms: int) -> str:
+        """26 characters of Crockford base32, greater than every one before (SEND-6)."""
+        number = (wall_ms << _TAIL_BITS) | int.from_bytes(self.take(_TAIL_BITS // 8), "big")
+        if number >> _TAIL_BITS <= self._last_ulid >> _TAIL_BITS:
+            number = self._last_ulid + 1
+        self._last_ulid = number
+        return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))

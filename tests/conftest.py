@@ -1,0 +1,41 @@
+"""What every test file shares: the rule table, the choice of the JSON reader, and the event loops."""
+
+import hypothesis
+import pytest
+
+# Deadlines would judge the machine. A longer search: --hypothesis-profile=soak.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
+hypothesis.settings.load_profile("tests")
+
+pytest_plugins = ["pytester", "tests._rules"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--json-backend",
+        choices=["stdlib", "msgspec"],
+        help="read JSON with this reader; without the option, with the one that users get",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from clawproto.wire import json_backend
+
+    wanted = config.getoption("--json-backend")
+    if wanted == "stdlib":
+        json_backend.loads = json_backend.stdlib_loads
+    elif wanted == "msgspec" and json_backend.name != "msgspec":
+        raise pytest.UsageError("--json-backend=msgspec: msgspec is not installed")
+
+
+def pytest_report_header() -> str:
+    from clawproto.wire import json_backend
+
+    return f"json reader: {json_backend.loads.__name__}"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Every test marked ``anyio`` runs once on asyncio and once on trio."""
+    return str(request.param)
