@@ -1,7 +1,6 @@
 """The command group. A command's module is imported when the command is called."""
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -60,15 +59,19 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-def _version() -> str:
-    try:
-        return version("clawproto")
-    except PackageNotFoundError:  # run from a source tree
-        return "unknown"
+def _show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # slow to import
+
+        try:
+            click.echo(f"clawproto {version('clawproto')}")
+        except PackageNotFoundError:
+            click.echo("clawproto, run from a source tree")
+        context.exit()
 
 
 @click.command(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(_version(), prog_name="clawproto")
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_show_version, help="Show it.")
 def main() -> None:
     """Hold ClawChat sessions: connected always, tokens fresh always.
 

@@ -10,7 +10,8 @@ import click
 from clawproto.app_events import CredentialsNeeded, LoggedOut
 from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.events import event_form, event_line
-from clawproto_cli.failures import Exit, explained
+from clawproto_cli.explain import explained
+from clawproto_cli.failures import Exit
 from clawproto_cli.options import driver_option, json_option, store_option, verbose_option
 from clawproto_cli.output import Lines
 from clawproto_io import SystemClock

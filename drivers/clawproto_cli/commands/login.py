@@ -10,7 +10,8 @@ from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.rest_format import websocket_url
 from clawproto.secret import Secret
 from clawproto_cli.drivers import run
-from clawproto_cli.failures import Exit, Failure, explained
+from clawproto_cli.explain import explained
+from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.forms import identity_form
 from clawproto_cli.options import http_url, json_option, socket_url, store_option, verbose_option
 from clawproto_cli.output import console, write_json

@@ -7,7 +7,8 @@ import click
 
 from clawproto.credentials import Credentials
 from clawproto_cli.drivers import DriverName, load_driver, run
-from clawproto_cli.failures import Exit, Failure, explained
+from clawproto_cli.explain import explained
+from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.forms import identity_form
 from clawproto_cli.options import driver_option, http_url, json_option, socket_url, store_option, verbose_option
 from clawproto_cli.output import console, write_json

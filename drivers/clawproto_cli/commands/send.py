@@ -12,7 +12,8 @@ from clawproto.errors import SessionClosed
 from clawproto.policy import Policy
 from clawproto.results import Receipt
 from clawproto_cli.drivers import Client, DriverName, load_driver, run
-from clawproto_cli.failures import Exit, Failure, explained, undecided
+from clawproto_cli.explain import explained
+from clawproto_cli.failures import Exit, Failure, undecided
 from clawproto_cli.options import driver_option, json_option, store_option, verbose_option
 from clawproto_cli.output import console, write_json
 from clawproto_io import SqliteStore

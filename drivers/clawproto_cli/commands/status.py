@@ -10,7 +10,8 @@ from clawproto.credentials import Credentials
 from clawproto.policy import Policy
 from clawproto.timing import TokenTimes, token_times
 from clawproto_cli.drivers import run
-from clawproto_cli.failures import Exit, explained
+from clawproto_cli.explain import explained
+from clawproto_cli.failures import Exit
 from clawproto_cli.forms import identity_form
 from clawproto_cli.options import json_option, store_option, verbose_option
 from clawproto_cli.output import console, write_json
