@@ -101,7 +101,7 @@ def _fragment_form(fragment: Fragment) -> JsonObject:
             return (data if isinstance(data, dict) else {}) | {"kind": fragment.kind}
 
 
-def _thawed(value: Json | Mapping[str, Json]) -> Json:
+def _thawed(value: "Json | Mapping[str, Json]") -> Json:
     """Frozen JSON values as those that the writer knows."""
     if isinstance(value, Mapping):
         return {key: _thawed(item) for key, item in value.items()}
