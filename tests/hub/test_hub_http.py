@@ -304,7 +304,7 @@ def test_pairing_needs_a_device_id(world: World) -> None:
 def test_resources_answer_in_the_envelope(world: World) -> None:
     agent = world.agent()
     shared = world.hub.create_conversation([agent.owner_id, agent.user_id, world.hub.create_user("Eve")], "Team")
-    for path, key, value in (
+    expected: list[tuple[str, str, object]] = [
         ("/v1/users/me", "user_id", agent.user_id),
         (f"/v1/users/{agent.owner_id}", "user", None),
         ("/v1/agents/me/owner", "user", None),
@@ -312,7 +312,8 @@ def test_resources_answer_in_the_envelope(world: World) -> None:
         ("/v1/agents/me/group-settings", "settings", []),
         ("/v1/conversations", "conversations", None),
         (f"/v1/conversations/{shared}", "conversation", None),
-    ):
+    ]
+    for path, key, value in expected:
         status, envelope = world.call("GET", path, token=agent.access_token)
         assert (status, envelope["code"]) == (200, 0), path
         assert value is None or envelope["data"][key] == value
