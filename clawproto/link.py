@@ -256,8 +256,11 @@ def reject_bad_frame(link: LinkState, frame: BadFrame, turn: Turn) -> LinkState:
 def close(
     link: LinkState, code: int, reason: str, not_before: int | None, turn: Turn, *, planned: bool = False
 ) -> LinkState:
-    """Close in good order and be `Down` until ``not_before`` (None: until something else happens): end our typing first (CLOSE-12); the caller has flushed
-    the acks (R2-16). Without an open socket only the instant changes."""
+    """Close in good order and be `Down` until ``not_before`` (None: until something else happens).
+
+    Our typing is ended first (CLOSE-12); the caller has flushed the acks (R2-16). Without an open socket only the
+    instant changes.
+    """
     phase = link.phase
     match phase:
         case Online():

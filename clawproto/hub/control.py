@@ -43,6 +43,7 @@ SWITCHES: Final = (
     "permission",
     "post",
     "prune",
+    "recall",
     "reject_access",
     "reject_messages",
     "remove_member",

@@ -172,6 +172,19 @@ class Controls(Provisioning):
         delivery.store(context, [member for member in chat.members if member != sender_id], row)
         return message_id
 
+    def recall(self, chat_id: str, sender_id: str, target_message_id: str) -> None:
+        """``message.recall`` to the members but the sender (RECALL).
+
+        Raises:
+            KeyError: conversation or sender unknown.
+        """
+        context, chat = self._context, self._chat(chat_id)
+        slot = f"rcl:{target_message_id}"
+        frame = context.build("message.recall", {"message_id": slot, "target_message_id": target_message_id})
+        frame |= {"chat_id": chat_id, "chat_type": chat.chat_type, "sender": context.sender(sender_id)}
+        row = Row(0, slot, encode(frame), sender_id, stamped=False)
+        delivery.store(context, [member for member in chat.members if member != sender_id], row)
+
     def signal(self, user_id: str, kind: str, entity_id: str, version: int | None = None) -> str:
         """A ``notify.signal`` for one user, kept in its slot (NOTIFY-5); returns its ``event_id``.
 
