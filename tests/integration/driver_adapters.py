@@ -12,7 +12,6 @@ import clawproto_trio
 from clawproto.client_api import ClientApi
 from clawproto.credentials import Credentials
 from clawproto.testing.stage import DriverAdapter, Work
-from clawproto_io.stores import CredentialStore
 
 
 class AsyncioAdapter:
@@ -24,10 +23,10 @@ class AsyncioAdapter:
 
         asyncio.run(program())
 
-    def connect(self, store: CredentialStore, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
+    def connect(self, store: Any, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
         return clawproto_asyncio.connect(store, **settings)
 
-    async def pair(self, store: CredentialStore, code: str, **settings: Any) -> Credentials:
+    async def pair(self, store: Any, code: str, **settings: Any) -> Credentials:
         return await clawproto_asyncio.pair(store, code, **settings)
 
     async def sleep(self, seconds: float) -> None:
@@ -64,10 +63,10 @@ class TrioAdapter:
     def run(self, main: Callable[[], Awaitable[None]]) -> None:
         trio.run(main)
 
-    def connect(self, store: CredentialStore, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
+    def connect(self, store: Any, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
         return clawproto_trio.connect(store, **settings)
 
-    async def pair(self, store: CredentialStore, code: str, **settings: Any) -> Credentials:
+    async def pair(self, store: Any, code: str, **settings: Any) -> Credentials:
         return await clawproto_trio.pair(store, code, **settings)
 
     async def sleep(self, seconds: float) -> None:
@@ -96,7 +95,7 @@ class TrioAdapter:
 
 
 class PairingAdapter(DriverAdapter, Protocol):
-    async def pair(self, store: CredentialStore, code: str, **settings: Any) -> Credentials: ...
+    async def pair(self, store: Any, code: str, **settings: Any) -> Credentials: ...
 
 
 ADAPTERS: tuple[PairingAdapter, ...] = (AsyncioAdapter(), TrioAdapter())

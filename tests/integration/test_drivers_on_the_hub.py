@@ -1,10 +1,11 @@
 """Both drivers against the development hub: pairing, messages, rotations, takeover, logout and pairing again."""
 
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
-from driver_adapters import ADAPTERS, PairingAdapter
 
 from clawproto import errors
 from clawproto.app_events import Disconnected, LoggedOut, MessageReceived, Ready, TakenOver, TokensRotated
@@ -18,7 +19,8 @@ from clawproto.secret import Secret
 from clawproto.wire.values import TextFragment
 from clawproto_io.clock import SystemClock
 from clawproto_io.hub_thread import HubThread
-from clawproto_io.stores import MemoryStore, SqliteStore
+from clawproto_io.stores import MemoryStore
+from tests.integration.driver_adapters import ADAPTERS, PairingAdapter
 
 POLICY = Policy(
     refresh_floor_ms=0,
@@ -70,17 +72,17 @@ def text_of(event: MessageReceived) -> str:
 
 
 @pytest.mark.rule("PAIR-9", "DEV-4", "SEND-9", "AUTH-3")
-def test_pair_connect_send_and_answer(driver: PairingAdapter, hub: HubThread, tmp_path: Any) -> None:
+def test_pair_connect_send_and_answer(driver: PairingAdapter, hub: HubThread, tmp_path: Path) -> None:
     agent, other = hub.create_agent(), hub.create_agent()
     chat = hub.call(lambda machine: machine.create_conversation([agent.user_id, other.user_id]))
     path = tmp_path / "agent.db"
 
     async def scenario() -> None:
-        paired = await driver.pair(SqliteStore(path), agent.pairing_code, base_url=hub.base_url)
+        paired = await driver.pair(path, agent.pairing_code, base_url=hub.base_url)
         assert paired.identity.user_id == agent.user_id
         other_store = MemoryStore(record(hub, other))
         async with (
-            driver.connect(SqliteStore(path), policy=POLICY) as one,
+            driver.connect(path, policy=POLICY) as one,
             driver.connect(other_store, policy=POLICY) as two,
         ):
             await one.wait_ready()
@@ -177,9 +179,12 @@ def test_unsettled_messages_come_again(driver: PairingAdapter, hub: HubThread) -
     agent = hub.create_agent()
     store = MemoryStore(record(hub, agent))
 
+    def post(text: str) -> None:
+        hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, text))
+
     async def read(count: int, fail: bool) -> list[str]:
         seen: list[str] = []
-        with pytest.raises(ZeroDivisionError) if fail else _nothing():
+        with pytest.raises(ZeroDivisionError) if fail else nullcontext():
             async with driver.connect(store, policy=POLICY) as client:
                 while len(seen) < count:
                     seen.append(text_of(await next_of(client, MessageReceived)))
@@ -189,18 +194,13 @@ def test_unsettled_messages_come_again(driver: PairingAdapter, hub: HubThread) -
 
     async def scenario() -> None:
         for text in ("one", "two", "three"):
-            hub.call(lambda machine, text=text: machine.post(agent.conversation_id, agent.owner_id, text))
+            post(text)
         assert await read(2, fail=True) == ["one", "two"]
         assert await read(2, fail=False) == ["two", "three"]
-        hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, "four"))
+        post("four")
         assert await read(1, fail=False) == ["four"]
 
     run(driver, scenario)
-
-
-class _nothing:  # noqa: N801 (reads like contextlib.nullcontext, which has no __exit__ type of its own)
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
 
 
 @pytest.mark.rule("CLOSE-15", "CLOSE-5")
