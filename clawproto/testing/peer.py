@@ -1,5 +1,5 @@
-"""The other end of the wire for the conformance suite: a few lines of hub on real sockets, in threads of its own, so that
-it serves a driver on any loop. It misbehaves exactly when told to. For everything else there is the development hub."""
+"""The other end of the wire for the conformance suite: a few lines of hub on real sockets, in threads of its own, so
+that it serves a driver on any loop. It misbehaves exactly when told to. For the rest there is the development hub."""
 
 import json
 import secrets
@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeAlias
@@ -246,10 +247,8 @@ def _new_pair() -> tuple[str, str]:
 
 
 def _drop(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it may be gone already
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it is gone already
 
 
 def _hang_up(connection: ServerConnection) -> NoReturn:
@@ -268,18 +267,16 @@ def _handler_for(peer: Peer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             status, envelope = peer.answer(self.path, self.headers.get("authorization"), body)
             encoded = json.dumps(envelope).encode()
-            try:
+            with suppress(OSError):  # the client may have given up; some checks want it to
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(encoded)))
                 self.end_headers()
                 self.wfile.write(encoded)
-            except OSError:
-                pass  # the client has given up, which some checks want it to
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = _answer  # noqa: N815 (the base class looks them up by these names)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
             pass
 
     return Handler

@@ -18,8 +18,8 @@ from clawproto_io.setup import PairMode, Parts
 class Client:
     """One session. Made by `clawproto_asyncio.connect`; every method is for tasks of the same loop.
 
-    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the loop
-    comes back for the next event, so a message whose handling was cut short comes again (R2-9).
+    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the
+    loop comes back for the next event, so a message whose handling was cut short comes again (R2-9).
     """
 
     def __init__(self, driver: Driver, parts: Parts) -> None:

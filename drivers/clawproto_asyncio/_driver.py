@@ -80,7 +80,7 @@ class Driver:
             await asyncio.wait({self._supervisor})
 
     async def finish(self) -> None:
-        """Stop and wait for the end, also if cancelled meanwhile: the end is bounded by ``shutdown_timeout`` already."""
+        """Stop and wait for the end, also if cancelled meanwhile: ``shutdown_timeout`` bounds it already."""
         self.stop()
         cancelled: asyncio.CancelledError | None = None
         while self._supervisor is not None and not self._supervisor.done():

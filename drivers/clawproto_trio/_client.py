@@ -19,8 +19,8 @@ from clawproto_trio._driver import Driver
 class Client:
     """One session. Made by `clawproto_trio.connect`; every method is for tasks of the same run.
 
-    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the loop
-    comes back for the next event, so a message whose handling was cut short comes again (R2-9).
+    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the
+    loop comes back for the next event, so a message whose handling was cut short comes again (R2-9).
     """
 
     def __init__(self, driver: Driver, parts: Parts) -> None:

@@ -8,8 +8,9 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
                                                        └── socket    one a generation: opens, then reads; its writer
                                                                      and the library's task live in nurseries of its own
 
-The tasks hang in the tree of the caller's block, so that nothing outlives it; the shield is there because a cancellation
-must not tear a rotation apart. It lasts until the session is finished, or for ``shutdown_timeout`` after the stop.
+The tasks hang in the tree of the caller's block, so that nothing outlives it; the shield is there because a
+cancellation must not tear a rotation apart. It lasts until the session is finished, or for ``shutdown_timeout`` after
+the stop.
 """
 
 from math import inf
