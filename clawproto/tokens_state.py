@@ -130,7 +130,10 @@ class TokenState:
         hold_until: no proactive attempt before this (TOK-22).
         armed: the proactive timer runs (TOK-12).
         starting: the check before the first connect is still to be made (TOK-14).
-        lost: an intent found at start, while its grace lasts: worth an attempt of its own (REF-46).
+        lost_until: monotonic ms until which a rotation whose answer was lost is worth an attempt of its own: it was
+            sent by this session (REF-44), or an intent tells of it (REF-46).
+        spent: digest of the refresh token that the last rotation used up; a stale record that still holds it is not
+            taken up.
         unknown: some attempt to spend the current refresh token ended without an answer.
         offset: server clock minus wall clock, as applied (TOK-20).
         blank_reported: the fault of REF-37 was reported for these credentials.
@@ -151,7 +154,8 @@ class TokenState:
     hold_until: int = 0
     armed: bool = False
     starting: bool = False
-    lost: Intent | None = None
+    lost_until: int | None = None
+    spent: str | None = None
     unknown: bool = False
     offset: int = 0
     stopped: bool = False
@@ -173,10 +177,20 @@ def current_digest(tokens: TokenState) -> str | None:
     return None if pair is None else pair.access.digest
 
 
+def can_rotate(pair: TokenPair | None) -> bool:
+    """Whether there is a refresh token to spend (REF-34)."""
+    return pair is not None and pair.refresh is not None and not pair.refresh.is_blank
+
+
 def is_current(tokens: TokenState, flight: Flight) -> bool:
     """Whether the flight is about the pair in force; other credentials may have been loaded since it began."""
     pair = current_tokens(tokens)
     return pair is not None and pair.refresh == flight.tokens.refresh
+
+
+def is_pair_of(flight: Flight, stored: Credentials) -> bool:
+    """Whether the store holds the pair that the flight began with, under whatever number."""
+    return stored.tokens is not None and stored.tokens.refresh == flight.tokens.refresh
 
 
 def is_rejected(tokens: TokenState) -> bool:
@@ -218,7 +232,8 @@ def floor_end(tokens: TokenState, policy: Policy) -> int:
     """Monotonic ms before which the floor forbids an attempt (REF-16, REF-17); 0 if it forbids none."""
     if tokens.last_attempt is None:
         return 0
-    if policy.refresh_floor_scope == "same-token" and tokens.last_attempt_token != current_digest(tokens):
+    other = tokens.last_attempt_token not in (None, current_digest(tokens))  # None: restored, hence not known
+    if policy.refresh_floor_scope == "same-token" and other:
         return 0
     return tokens.last_attempt.mono_ms + policy.refresh_floor_ms
 

@@ -4,6 +4,7 @@ import pytest
 
 from clawproto.app_events import LoggedOut
 from clawproto.effects import RequestRefresh
+from clawproto.events import Event, HttpAnswered, HttpFailed, Reloaded, StoreConflicted, Stored, StoreFailed
 from clawproto.policy import DAY_MS
 from clawproto.results import RefreshRefused, RefreshSkipped, RefreshSucceeded
 from clawproto.session import is_finished
@@ -84,27 +85,26 @@ def test_a_refusal_after_the_stop_still_logs_out() -> None:
 @pytest.mark.rule("REF-32")
 def test_an_answer_to_nothing_changes_nothing() -> None:
     """Late and doubled answers, before and after a stop."""
-    from clawproto.events import HttpAnswered, HttpFailed, Reloaded, StoreConflicted, Stored, StoreFailed
-
     bench = Bench(credentials())
     bench.refresh()
     number = bench.sole_refresh().request
     bench.reply(rotated(jwt("a2")))
+    late: tuple[Event, ...] = (
+        HttpAnswered(number, rotated(jwt("a3"), "refresh-3")),
+        HttpAnswered(number, REFUSED),
+        HttpFailed(number, True, "late"),
+        HttpAnswered(10_000, REFUSED),
+        *(Stored(operation, 99) for operation in range(9)),
+        *(StoreFailed(operation, "late") for operation in range(9)),
+        *(StoreConflicted(operation, credentials(generation=77)) for operation in range(9)),
+        *(Reloaded(operation, credentials(generation=77)) for operation in range(9)),
+    )
     for stopped in (False, True):
         if stopped:
             bench.stop()
-        for late in (
-            HttpAnswered(number, rotated(jwt("a3"), "refresh-3")),
-            HttpAnswered(number, REFUSED),
-            HttpFailed(number, True, "late"),
-            HttpAnswered(10_000, REFUSED),
-            *(Stored(operation, 99) for operation in range(9)),
-            *(StoreFailed(operation, "late") for operation in range(9)),
-            *(StoreConflicted(operation, credentials(generation=77)) for operation in range(9)),
-            *(Reloaded(operation, credentials(generation=77)) for operation in range(9)),
-        ):
+        for event in late:
             before = bench.state
-            assert bench.step(late) == ()
+            assert bench.step(event) == ()
             assert bench.state == before
 
 
