@@ -134,7 +134,7 @@ def _begin(tokens: TokenState, trigger: Trigger, command: int | None, turn: Turn
             turn.resolve(command, RefreshFailed(problem, sent=False))
         return evolve(tokens, blank_reported=True, last_error=problem)
     callers = () if command is None else (command,)
-    flight = Flight(trigger, pair, credentials.generation, callers)
+    flight = Flight(trigger, credentials.identity, pair, credentials.generation, callers)
     tokens = evolve(tokens, last_attempt=turn.now, last_attempt_token=pair.access.digest, lost=None)
     if not turn.policy.record_intent:
         return send_request(tokens, flight, turn)
@@ -146,10 +146,9 @@ def _begin(tokens: TokenState, trigger: Trigger, command: int | None, turn: Turn
 
 def send_request(tokens: TokenState, flight: Flight, turn: Turn) -> TokenState:
     """Send the refresh call of ``flight`` (REF-1, REF-50)."""
-    assert tokens.credentials is not None and flight.tokens.refresh is not None
-    identity = tokens.credentials.identity
+    assert flight.tokens.refresh is not None
     number = turn.next_request()
-    http = refresh_request(identity.base_url, identity.device_id, flight.tokens.refresh)
+    http = refresh_request(flight.identity.base_url, flight.identity.device_id, flight.tokens.refresh)
     turn.do(RequestRefresh(number, http, turn.policy.refresh_timeout_ms))
     return evolve(tokens, phase=Requesting(flight, number))
 

@@ -4,7 +4,7 @@ Rules: TOK-5, TOK-20, REF-4 to REF-10, REF-20 to REF-25, REF-30, REF-43 to REF-4
 """
 
 from clawproto.app_events import Misconfigured, RefreshDelayed, SaveAlarm
-from clawproto.credentials import Credentials
+from clawproto.credentials import Credentials, TokenPair
 from clawproto.effects import Reload
 from clawproto.events import (
     HttpAnswered,
@@ -19,7 +19,7 @@ from clawproto.evolving import evolve
 from clawproto.http import HttpAnswer
 from clawproto.jwt import read_claims
 from clawproto.rest_format import RefreshVerdict, Refused, Rotated, Unusable, classify_refresh
-from clawproto.results import RefreshFailed
+from clawproto.results import RefreshFailed, RefreshSkipped
 from clawproto.timing import http_date_ms, refresh_backoff_ms, retry_after_ms, save_backoff_ms
 from clawproto.tokens import observe_server_time, persist, retry_in_ms, send_request
 from clawproto.tokens_outcome import adopt, cleaned, end_flight, forgotten, log_out, polled, swap
@@ -31,7 +31,7 @@ from clawproto.tokens_state import (
     Rereading,
     Saving,
     TokenState,
-    current_tokens,
+    is_current,
 )
 from clawproto.turn import Turn
 
@@ -48,7 +48,7 @@ def http_report(tokens: TokenState, event: HttpAnswered | HttpFailed, turn: Turn
     if server_ms is not None:
         tokens = observe_server_time(tokens, server_ms, turn)
     if isinstance(verdict, Rotated):
-        held = _rotated(tokens, phase.flight, verdict, turn)
+        held = _rotated(phase.flight, verdict, turn)
         replaces = phase.flight.generation
         return persist(tokens, Saving(phase.flight, held, replaces, operation=None), turn)
     if isinstance(verdict, Unusable):
@@ -67,15 +67,13 @@ def _server_ms(answer: HttpAnswer, verdict: RefreshVerdict) -> int | None:
     return read_claims(verdict.access.reveal()).iat_ms
 
 
-def _rotated(tokens: TokenState, flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:
-    assert tokens.credentials is not None
-    pair = evolve(flight.tokens, access=verdict.access, refresh=verdict.refresh, obtained_at_ms=turn.wall)
-    return tokens.credentials.with_tokens(pair, flight.generation + 1)
+def _rotated(flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:
+    pair = TokenPair(verdict.access, verdict.refresh, obtained_at_ms=turn.wall)
+    return Credentials(flight.identity, pair, flight.generation + 1)
 
 
 def _refused(tokens: TokenState, flight: Flight, verdict: Refused, turn: Turn) -> TokenState:
-    pair = current_tokens(tokens)
-    if pair is not None and pair.refresh != flight.tokens.refresh:  # not the newest one known (REF-45)
+    if not is_current(tokens, flight):  # not the newest one known (REF-45)
         text = f"code {verdict.code} for a refresh token that has been replaced"
         return _transient(tokens, flight, text, True, turn, unknown=False)
     operation = turn.next_operation()
@@ -121,6 +119,11 @@ def store_report(tokens: TokenState, event: StoreReport, turn: Turn) -> TokenSta
 
 def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Turn) -> TokenState:
     match event:
+        case Stored() if tokens.stopped:  # nothing goes out after a stop (REF-32)
+            return end_flight(tokens, phase.flight, RefreshSkipped("stopped"), turn)
+        case Stored() if not is_current(tokens, phase.flight):
+            text = "other credentials were loaded before the request was sent"
+            return _transient(tokens, phase.flight, text, False, turn, unknown=False)
         case Stored():
             return send_request(tokens, phase.flight, turn)
         case StoreConflicted(stored=stored) if stored is not None and stored.tokens is not None:

@@ -18,12 +18,14 @@ class Flight:
     """One refresh on its way. It belongs to the machine; callers only subscribe (REF-48).
 
     Attributes:
+        identity: whose pair it is, even if other credentials are loaded meanwhile.
         tokens: the pair that was current when it began; the refresh token is the one being spent.
         generation: of the stored record that the new pair will replace.
         callers: commands that get the outcome (REF-12).
     """
 
     trigger: Trigger
+    identity: Identity
     tokens: TokenPair
     generation: int
     callers: tuple[int, ...] = ()
@@ -169,6 +171,12 @@ def current_digest(tokens: TokenState) -> str | None:
     """Digest of the access token in force."""
     pair = current_tokens(tokens)
     return None if pair is None else pair.access.digest
+
+
+def is_current(tokens: TokenState, flight: Flight) -> bool:
+    """Whether the flight is about the pair in force; other credentials may have been loaded since it began."""
+    pair = current_tokens(tokens)
+    return pair is not None and pair.refresh == flight.tokens.refresh
 
 
 def is_rejected(tokens: TokenState) -> bool:
