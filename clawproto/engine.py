@@ -132,6 +132,7 @@ class Engine:
         self.links: dict[int, Link] = {}
         self.paused = False
         self.stopped = False
+        self.is_shut = False
         self.logged_out: app_events.LoggedOut | None = None
         self.credentials_needed = False
         self._logout_told: app_events.LoggedOut | None = None
@@ -186,7 +187,7 @@ class Engine:
 
     def shut(self) -> None:
         """No more steps: whatever still waits is told that the session has stopped. Harmless when repeated."""
-        self.stopped = True
+        self.stopped = self.is_shut = True
         waiters, self._waiters = self._waiters, {}
         for resolve in waiters.values():
             resolve(StoppedResult())

@@ -253,9 +253,14 @@ def reject_bad_frame(link: LinkState, frame: BadFrame, turn: Turn) -> LinkState:
 # --- closing -------------------------------------------------------------------------------------------------------
 
 
-def close(link: LinkState, code: int, reason: str, not_before: int, turn: Turn, *, planned: bool = False) -> LinkState:
-    """Close in good order and be `Down` until ``not_before``: end our typing first (CLOSE-12); the caller has flushed
-    the acks (R2-16). Without an open socket only the instant changes."""
+def close(
+    link: LinkState, code: int, reason: str, not_before: int | None, turn: Turn, *, planned: bool = False
+) -> LinkState:
+    """Close in good order and be `Down` until ``not_before`` (None: until something else happens).
+
+    Our typing is ended first (CLOSE-12); the caller has flushed the acks (R2-16). Without an open socket only the
+    instant changes.
+    """
     phase = link.phase
     match phase:
         case Online():
@@ -266,11 +271,11 @@ def close(link: LinkState, code: int, reason: str, not_before: int, turn: Turn, 
             turn.do(Close(phase.generation, code, reason))
         case Opening():
             turn.do(Abort(phase.generation))
-            return evolve(link, phase=Down(not_before))
+            return evolve(link, phase=Down(not_before or turn.mono))
         case Closing():
             return evolve(link, phase=evolve(phase, not_before=not_before))
         case Down():
-            return evolve(link, phase=Down(not_before))
+            return evolve(link, phase=Down(not_before or turn.mono))
         case Unstarted() | Ended():
             return link
     closing = Closing(
@@ -317,7 +322,7 @@ def hurry(link: LinkState, turn: Turn) -> LinkState:
 
 def stop(link: LinkState, turn: Turn) -> LinkState:
     """End of the session."""
-    link = close(link, CODE_NORMAL, "session ended", turn.mono, turn, planned=True)
+    link = close(link, CODE_NORMAL, "session ended", None, turn, planned=True)
     return link if isinstance(link.phase, Closing) else evolve(link, phase=Ended())
 
 
@@ -369,9 +374,9 @@ def _retry(link: LinkState, code: int | None, reason: str, turn: Turn, floor_ms:
 
 
 def _down(link: LinkState, phase: Closing, turn: Turn) -> LinkState:
-    wait = max(0, phase.not_before - turn.mono)
-    turn.emit(Disconnected(CODE_NORMAL, phase.reason, None if link.overrun else wait, phase.planned))
-    return evolve(link, phase=Down(phase.not_before), typing=())
+    wait = None if phase.not_before is None or link.overrun else max(0, phase.not_before - turn.mono)
+    turn.emit(Disconnected(CODE_NORMAL, phase.reason, wait, phase.planned))
+    return evolve(link, phase=Down(phase.not_before or turn.mono), typing=())
 
 
 def deadline(link: LinkState, tokens: TokenState, turn: Turn) -> int | None:

@@ -5,7 +5,7 @@ development and tests, no product: it keeps everything in memory and can misbeha
 """
 
 from clawproto.hub.control import control
-from clawproto.hub.controls import Controls, HubAgent
+from clawproto.hub.controls import Controls
 from clawproto.hub.effects import CloseSocket, CutSocket, HttpDrop, HttpRespond, HubEffect, SendPing, SendText
 from clawproto.hub.inputs import (
     HttpReceived,
@@ -19,6 +19,7 @@ from clawproto.hub.inputs import (
 )
 from clawproto.hub.machine import Hub
 from clawproto.hub.provision import provision
+from clawproto.hub.provisioning import HubAgent
 from clawproto.hub.settings import HubSettings
 
 __all__ = [

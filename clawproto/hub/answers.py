@@ -34,6 +34,7 @@ BAD_METHOD = Answer(405, "method not allowed", status=405)
 
 
 def bad_request(msg: str) -> Answer:
+    """HTTP 400: the request itself makes no sense."""
     return Answer(400, msg, status=400)
 
 

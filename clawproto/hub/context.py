@@ -57,7 +57,9 @@ class Context:
         self.reset_fails = False  # HIST-15
         self.read_marks: dict[str, dict[str, int]] = {}
         self.last_seen: dict[str, int] = {}
+        self.departed: set[str] = set()
         self._inboxes: dict[str, Inbox] = {}
+        self._watchers: dict[str, dict[int, Connection]] = {}
         self._by_user: dict[str, dict[str, Connection]] = {}
         self._effects: list[HubEffect] = []
         self._seq = 0
@@ -108,18 +110,38 @@ class Context:
         self.sessions[connection.user_id, connection.device_id] = connection
         self._by_user.setdefault(connection.user_id, {})[connection.device_id] = connection
 
-    def forget(self, connection: Connection) -> bool:
-        """Take it out of all tables. Tell whether its user has just lost the last session."""
+    def forget(self, connection: Connection) -> None:
+        """Take it out of all tables; a user who has lost the last session goes into ``departed``."""
         self.connections.pop(connection.conn, None)
         self.timers.clear(connection.conn, "connect", "install", "ping", "pong", "sweep")
+        for name in tuple(connection.watching):
+            self.unwatch(connection, name)
         key = (connection.user_id, connection.device_id)
         if self.sessions.get(key) is not connection:
-            return False
+            return
         del self.sessions[key]
         devices = self._by_user[connection.user_id]
         del devices[connection.device_id]
         self.last_seen[connection.user_id] = self.now.wall_ms
-        return not devices
+        if not devices:
+            self.departed.add(connection.user_id)
+
+    def watch(self, connection: Connection, name: str) -> None:
+        """Subscribe a connection to the presence of ``name`` (PRES-2)."""
+        connection.watching.add(name)
+        self._watchers.setdefault(name, {})[connection.conn] = connection
+
+    def unwatch(self, connection: Connection, name: str) -> None:
+        """Harmless if there was no subscription (PRES-7)."""
+        connection.watching.discard(name)
+        watchers = self._watchers.get(name, {})
+        watchers.pop(connection.conn, None)
+        if not watchers:
+            self._watchers.pop(name, None)
+
+    def watchers(self, name: str) -> list[Connection]:
+        """The connections subscribed to ``name``."""
+        return list(self._watchers.get(name, {}).values())
 
     def close(self, connection: Connection, code: int, reason: str = "") -> None:
         """End a connection with a CLOSE frame."""

@@ -7,10 +7,11 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import UnionType
-from typing import Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
-from clawproto.hub.controls import Controls, HubAgent
+from clawproto.hub.controls import Controls
 from clawproto.hub.frames import JsonObject, decode
+from clawproto.hub.provisioning import HubAgent
 from clawproto.json_types import Json
 
 SWITCHES: Final = (
@@ -42,6 +43,7 @@ SWITCHES: Final = (
     "permission",
     "post",
     "prune",
+    "recall",
     "reject_access",
     "reject_messages",
     "remove_member",
@@ -124,9 +126,7 @@ def _fits(value: Json, hint: object) -> bool:
 def _jsonable(result: object) -> Json:
     if isinstance(result, HubAgent):
         return {**result.as_dict()}
-    if isinstance(result, dict):
-        return {str(key): _jsonable(value) for key, value in result.items()}
-    return result if isinstance(result, str | int) else None
+    return cast("Json", result)  # every other switch returns JSON or None
 
 
 def _error(text: str) -> JsonObject:

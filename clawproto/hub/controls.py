@@ -6,16 +6,14 @@ act on sockets return how many they reached.
 
 from typing import Literal
 
-from attrs import asdict, evolve, fields, frozen
-from attrs import field as attrs_field
+from attrs import asdict, evolve, fields
 
-from clawproto.hub import delivery, people
+from clawproto.hub import delivery
 from clawproto.hub.connection import Connection, DseqFault, Phase
-from clawproto.hub.context import Context
-from clawproto.hub.directory import Conversation
 from clawproto.hub.frames import JsonObject, encode
 from clawproto.hub.handlers.messages import message_row
 from clawproto.hub.inbox import Row
+from clawproto.hub.provisioning import Provisioning
 from clawproto.hub.settings import HubSettings
 from clawproto.hub.switches import Charges, HandshakeFault, HttpFault, Rejection, Verdict
 from clawproto.json_types import Json
@@ -23,103 +21,8 @@ from clawproto.json_types import Json
 REFRESH_PATH = "/v1/auth/refresh"
 
 
-@frozen
-class HubAgent:
-    """A provisioned agent with everything a client needs to act as it.
-
-    Attributes:
-        pairing_code: unspent; pairs this same agent once.
-    """
-
-    user_id: str
-    owner_id: str
-    agent_id: str
-    device_id: str
-    conversation_id: str
-    access_token: str = attrs_field(repr=False)
-    refresh_token: str = attrs_field(repr=False)
-    pairing_code: str = attrs_field(repr=False)
-
-    def as_dict(self) -> dict[str, str]:
-        """Plain strings, tokens included."""
-        return dict(asdict(self))
-
-
-class Controls:
+class Controls(Provisioning):
     """The hub's handles. Effects of what they do are fetched with `Hub.take_effects`."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    # --- provisioning ----------------------------------------------------------------------------------------------
-
-    def create_user(self, nick_name: str) -> str:
-        """A person; returns the ``usr_…`` id."""
-        return people.add_user(self._context, nick_name).user_id
-
-    def create_agent(self, owner_id: str, nick_name: str = "agent", device_id: str | None = None) -> HubAgent:
-        """An agent with its direct conversation, a pair of tokens bound to ``device_id`` and an unspent connect code.
-
-        Raises:
-            KeyError: the owner is unknown.
-        """
-        context = self._context
-        agent = people.add_agent(context, owner_id, nick_name)
-        device_id = device_id or f"dev-{context.entropy.hex(12)}"
-        tokens = context.tokens.mint(agent.user_id, device_id, context.settings, context.now.wall_ms)
-        return HubAgent(
-            user_id=agent.user_id,
-            owner_id=owner_id,
-            agent_id=agent.agent_id,
-            device_id=device_id,
-            conversation_id=agent.conversation_id,
-            access_token=tokens.access_token,
-            refresh_token=tokens.refresh_token,
-            pairing_code=people.add_code(context, owner_id, agent.user_id).code,
-        )
-
-    def create_conversation(self, members: list[str], title: str = "") -> str:
-        """A conversation between users; returns the ``cnv_…`` id.
-
-        Raises:
-            KeyError: a member is unknown.
-        """
-        return people.add_conversation(self._context, members, title).conversation_id
-
-    def create_pairing_code(self, owner_id: str, user_id: str | None = None) -> str:
-        """An unspent connect code, for the agent ``user_id`` or for a new one.
-
-        Raises:
-            KeyError: the owner is unknown.
-        """
-        return people.add_code(self._context, owner_id, user_id).code
-
-    def issue_tokens(self, user_id: str, device_id: str) -> dict[str, str]:
-        """A further pair of tokens, e.g. for a person's device; older ones stay as they are.
-
-        Raises:
-            KeyError: the user is unknown.
-        """
-        context = self._context
-        known = context.directory.users[user_id].user_id
-        pair = context.tokens.mint(known, device_id, context.settings, context.now.wall_ms)
-        return {"access_token": pair.access_token, "refresh_token": pair.refresh_token}
-
-    def add_member(self, chat_id: str, user_id: str) -> None:
-        """Raises: KeyError: conversation or user unknown."""
-        user = self._context.directory.users[user_id]
-        self._context.directory.add_member(self._chat(chat_id), user.user_id)
-
-    def remove_member(self, chat_id: str, user_id: str) -> None:
-        """Raises: KeyError: the conversation is unknown."""
-        self._context.directory.remove_member(self._chat(chat_id), user_id)
-
-    def dissolve(self, chat_id: str) -> None:
-        """Delete a conversation; its id is unknown from now on. Raises: KeyError: it was unknown before."""
-        self._context.directory.remove_conversation(chat_id)
-
-    def _chat(self, chat_id: str) -> Conversation:
-        return self._context.directory.conversations[chat_id]
 
     # --- settings and credentials ----------------------------------------------------------------------------------
 
@@ -269,17 +172,30 @@ class Controls:
         delivery.store(context, [member for member in chat.members if member != sender_id], row)
         return message_id
 
-    def signal(self, user_id: str, type: str, entity_id: str, version: int | None = None) -> str:
+    def recall(self, chat_id: str, sender_id: str, target_message_id: str) -> None:
+        """``message.recall`` to the members but the sender (RECALL).
+
+        Raises:
+            KeyError: conversation or sender unknown.
+        """
+        context, chat = self._context, self._chat(chat_id)
+        slot = f"rcl:{target_message_id}"
+        frame = context.build("message.recall", {"message_id": slot, "target_message_id": target_message_id})
+        frame |= {"chat_id": chat_id, "chat_type": chat.chat_type, "sender": context.sender(sender_id)}
+        row = Row(0, slot, encode(frame), sender_id, stamped=False)
+        delivery.store(context, [member for member in chat.members if member != sender_id], row)
+
+    def signal(self, user_id: str, kind: str, entity_id: str, version: int | None = None) -> str:
         """A ``notify.signal`` for one user, kept in its slot (NOTIFY-5); returns its ``event_id``.
 
         Raises:
             KeyError: the user is unknown.
         """
         context = self._context
-        known, slot = context.directory.users[user_id], f"notify:{type}:{entity_id}"
+        known, slot = context.directory.users[user_id], f"notify:{kind}:{entity_id}"
         event_id = f"evt_{context.entropy.ulid(context.now.wall_ms)}"
         payload: JsonObject = {
-            "type": type,
+            "type": kind,
             "entity_id": entity_id,
             "version": context.now.wall_ms if version is None else version,
             "event_id": event_id,

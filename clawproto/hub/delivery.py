@@ -23,13 +23,21 @@ def store(context: Context, recipients: list[str], row: Row) -> None:
             pump(context, connection)
 
 
-def push(context: Context, user_id: str, frame: JsonObject, capability: str | None = None) -> int:
+def push(
+    context: Context,
+    user_id: str,
+    frame: JsonObject,
+    capability: str | None = None,
+    except_for: Connection | None = None,
+) -> int:
     """Send an ephemeral frame to the user's live connections; return how many got it (RPL-9).
 
     A full send buffer loses it (META-5), and so does a replay in progress: nothing live precedes ``replay.done``.
     """
     reached = 0
     for connection in context.of_user(user_id):
+        if connection is except_for:
+            continue
         if connection.phase is Phase.LIVE and (capability is None or connection.can(capability)):
             reached += context.answer(connection, frame)
     return reached

@@ -45,6 +45,7 @@ def encode(value: JsonObject) -> str:
 
 
 def size(text: str) -> int:
+    """Length in UTF-8 bytes."""
     return len(text.encode("utf-8", "surrogatepass"))
 
 
@@ -75,6 +76,7 @@ def int_of(value: Json) -> int | None:
 
 
 def envelope(event: str, trace_id: str, emitted_at: int, payload: JsonObject) -> JsonObject:
+    """A frame without routing."""
     return {"version": "2", "event": event, "trace_id": trace_id, "emitted_at": emitted_at, "payload": payload}
 
 

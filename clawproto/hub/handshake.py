@@ -192,9 +192,3 @@ def _start_replay(context: Context, connection: Connection) -> None:
     if connection.can("multi_device"):
         snapshot(context, connection)
     delivery.pump(context, connection)
-
-
-def gone(context: Context, connection: Connection) -> None:
-    """A socket has ended, by whichever side."""
-    if context.forget(connection):
-        announce(context, connection.user_id, online=False)

@@ -14,6 +14,7 @@ from clawproto.hub.connection import Connection, Phase
 from clawproto.hub.context import Context, UplinkRecord
 from clawproto.hub.controls import Controls
 from clawproto.hub.effects import HubEffect, SendPing
+from clawproto.hub.handlers.presence import announce
 from clawproto.hub.inputs import (
     HttpReceived,
     HubInput,
@@ -72,6 +73,10 @@ class Hub(Controls):
 
     def take_effects(self) -> list[HubEffect]:
         """What controls have asked for since the last call of this or `handle`."""
+        for user_id in sorted(self._context.departed):
+            if not self._context.of_user(user_id):
+                announce(self._context, user_id, online=False)
+        self._context.departed.clear()
         return self._context.drain()
 
     def next_deadline(self) -> int | None:
@@ -100,7 +105,7 @@ class Hub(Controls):
             case PongSeen():
                 connection.pong_ms = self._context.now.mono_ms
             case SocketClosed():
-                handshake.gone(self._context, connection)
+                self._context.forget(connection)
 
     def _run_timers(self) -> None:
         for conn, purpose in self._context.timers.expired(self._context.now.mono_ms):

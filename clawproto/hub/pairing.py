@@ -65,6 +65,7 @@ def check(context: Context, body: bytes) -> Answer:
 
 
 def code_status(context: Context, code: PairingCode | None) -> CodeStatus:
+    """What the pre-check says about a code."""
     if code is None:
         return "invalid"
     if code.spent:

@@ -7,6 +7,7 @@ _CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
 def add_user(context: Context, nick_name: str) -> User:
+    """A person, or the user behind an agent."""
     user = User(f"usr_{context.entropy.ulid(context.now.wall_ms)}", nick_name)
     context.directory.users[user.user_id] = user
     return user

@@ -43,25 +43,25 @@ def _conversation_view(context: Context, conversation: Conversation) -> JsonObje
     }
 
 
-def me(context: Context, user_id: str, _: str) -> Answer:
+def _me(context: Context, user_id: str, _: str) -> Answer:
     return Answer(data=_profile(context, user_id))
 
 
-def user(context: Context, _: str, wanted: str) -> Answer:
+def _user(context: Context, _: str, wanted: str) -> Answer:
     return Answer(data={"user": _profile(context, wanted)}) if wanted in context.directory.users else NOT_FOUND
 
 
-def owner(context: Context, user_id: str, _: str) -> Answer:
+def _owner(context: Context, user_id: str, _: str) -> Answer:
     agent = context.directory.agents.get(user_id)
     return NOT_FOUND if agent is None else Answer(data={"user": _profile(context, agent.owner_id)})
 
 
-def agent(context: Context, _: str, wanted: str) -> Answer:
+def _agent(context: Context, _: str, wanted: str) -> Answer:
     found = context.directory.agent_by_id(wanted)
     return NOT_FOUND if found is None else Answer(data={"agent": _agent_view(context, found)})
 
 
-def group_settings(context: Context, user_id: str, _: str) -> Answer:
+def _group_settings(context: Context, user_id: str, _: str) -> Answer:
     found = context.directory.agents.get(user_id)
     if found is None:
         return NOT_FOUND
@@ -69,35 +69,35 @@ def group_settings(context: Context, user_id: str, _: str) -> Answer:
     return Answer(data={"settings": settings})
 
 
-def permissions(context: Context, user_id: str, _: str) -> Answer:
+def _permissions(context: Context, user_id: str, _: str) -> Answer:
     found = context.directory.agents.get(user_id)
     return NOT_FOUND if found is None else Answer(data={**found.permissions})
 
 
-def conversations(context: Context, user_id: str, _: str) -> Answer:
+def _conversations(context: Context, user_id: str, _: str) -> Answer:
     views: list[Json] = [_conversation_view(context, item) for item in context.directory.conversations_of(user_id)]
     return Answer(data={"conversations": views})
 
 
-def conversation(context: Context, user_id: str, wanted: str) -> Answer:
+def _conversation(context: Context, user_id: str, wanted: str) -> Answer:
     found = context.directory.conversations.get(wanted)
     if found is None or user_id not in found.members:
         return NOT_FOUND
     return Answer(data={"conversation": _conversation_view(context, found)})
 
 
-def nothing(_context: Context, _user_id: str, _: str) -> Answer:
+def _nothing(_context: Context, _user_id: str, _: str) -> Answer:
     return Answer(data={})
 
 
 RESOURCES: Final[dict[tuple[str, str], Resource]] = {
-    ("GET", "/v1/users/me"): me,
-    ("GET", "/v1/users/*"): user,
-    ("GET", "/v1/agents/me/owner"): owner,
-    ("GET", "/v1/agents/me/group-settings"): group_settings,
-    ("GET", "/v1/agents/me/permissions"): permissions,
-    ("POST", "/v1/agents/me/plugin-report"): nothing,
-    ("GET", "/v1/agents/*"): agent,
-    ("GET", "/v1/conversations"): conversations,
-    ("GET", "/v1/conversations/*"): conversation,
+    ("GET", "/v1/users/me"): _me,
+    ("GET", "/v1/users/*"): _user,
+    ("GET", "/v1/agents/me/owner"): _owner,
+    ("GET", "/v1/agents/me/group-settings"): _group_settings,
+    ("GET", "/v1/agents/me/permissions"): _permissions,
+    ("POST", "/v1/agents/me/plugin-report"): _nothing,
+    ("GET", "/v1/agents/*"): _agent,
+    ("GET", "/v1/conversations"): _conversations,
+    ("GET", "/v1/conversations/*"): _conversation,
 }

@@ -23,6 +23,7 @@ def resolve(context: Context, chat_id: str, user_id: str) -> Conversation | str:
 
 
 def members_but(conversation: Conversation, user_id: str) -> list[str]:
+    """Every member except one."""
     return [member for member in conversation.members if member != user_id]
 
 

@@ -63,19 +63,24 @@ class TokenDesk:
         """A fresh pair; nothing older is touched."""
         self._prune(wall_ms)
         expires_ms = wall_ms + settings.access_token_life_ms
-        if settings.token_flavour == "jwt":
-            expires_ms -= expires_ms % 1000
-            claims: dict[str, object] = {"exp": expires_ms // 1000, "iat": wall_ms // 1000}
-            if settings.token_subject:
-                claims["sub"] = user_id
-            signature = base64.urlsafe_b64encode(self._entropy.take(32)).decode("ascii").rstrip("=")
-            access = f"{_segment({'alg': 'HS256', 'typ': 'JWT'})}.{_segment(claims)}.{signature}"
-        else:
-            access = "cat_" + self._entropy.hex(48)
+        match settings.token_flavour:
+            case "jwt":
+                expires_ms -= expires_ms % 1000
+                access = self._jwt(user_id if settings.token_subject else None, expires_ms, wall_ms)
+            case "opaque":
+                access = "cat_" + self._entropy.hex(48)
         refresh = self._entropy.hex(64)
         self._access[access] = AccessToken(user_id, expires_ms)
         self._refresh[refresh] = RefreshToken(user_id, device_id, wall_ms + settings.refresh_token_life_ms, access)
         return TokenPair(access, refresh)
+
+    def _jwt(self, subject: str | None, expires_ms: int, wall_ms: int) -> str:
+        """Three segments whose signature nobody can check (TOK-18)."""
+        claims: dict[str, object] = {"exp": expires_ms // 1000, "iat": wall_ms // 1000}
+        if subject is not None:
+            claims["sub"] = subject
+        signature = base64.urlsafe_b64encode(self._entropy.take(32)).decode("ascii").rstrip("=")
+        return f"{_segment({'alg': 'HS256', 'typ': 'JWT'})}.{_segment(claims)}.{signature}"
 
     def check_access(self, token: str, wall_ms: int) -> AccessToken | None:
         """The record of a token that is accepted now, or None."""

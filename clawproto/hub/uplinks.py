@@ -9,7 +9,17 @@ from typing import Final, TypeAlias
 from clawproto.hub.connection import Connection
 from clawproto.hub.context import Context, UplinkRecord
 from clawproto.hub.frames import JsonObject, decode, object_of, size, text_of, without_nul
-from clawproto.hub.handlers import control, messages, presence, reactions, read_marks, receipts, typing
+from clawproto.hub.handlers import (
+    control,
+    history,
+    messages,
+    presence,
+    reactions,
+    read_marks,
+    receipts,
+    streams,
+    typing,
+)
 from clawproto.hub.routing import refuse
 
 Handler: TypeAlias = Callable[[Context, Connection, JsonObject], str]
@@ -17,11 +27,13 @@ Handler: TypeAlias = Callable[[Context, Connection, JsonObject], str]
 
 _TABLES: Final[tuple[Mapping[str, Handler], ...]] = (
     messages.HANDLERS,
+    streams.HANDLERS,
     reactions.HANDLERS,
     receipts.HANDLERS,
     typing.HANDLERS,
     read_marks.HANDLERS,
     presence.HANDLERS,
+    history.HANDLERS,
     control.HANDLERS,
 )
 HANDLERS: Final[dict[str, Handler]] = {event: handler for table in _TABLES for event, handler in table.items()}

@@ -7,9 +7,10 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, Self, TypeAlias
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -37,6 +38,7 @@ class Peer:
         redeemed: the refresh token of each refresh call.
         stages: what happens to the next sockets instead of a handshake, one each.
         verdicts: what the next refresh calls answer instead of rotating, one code each.
+        on_redeem: called, in another thread, when a refresh call arrives.
         answers_sends: whether a message is acknowledged.
         reading: cleared, it reads nothing more.
         refresh_gate: cleared, refresh calls rotate at once but answer only when it is set.
@@ -50,6 +52,7 @@ class Peer:
         self.redeemed: list[str] = []
         self.stages: deque[Stage] = deque()
         self.verdicts: deque[int] = deque()
+        self.on_redeem: Callable[[], None] = lambda: None
         self.answers_sends = True
         self.reading = _open_gate()
         self.refresh_gate = _open_gate()
@@ -66,6 +69,7 @@ class Peer:
             process_request=self._inspect,
             compression=None,
             ping_interval=None,
+            close_timeout=0.5,
             max_size=None,
         )
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler_for(self))
@@ -91,7 +95,7 @@ class Peer:
         access, refresh = self.pair
         return Credentials(identity, TokenPair(Secret(access), Secret(refresh), time.time_ns() // 1_000_000), 1)
 
-    def __enter__(self) -> "Peer":
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -119,8 +123,11 @@ class Peer:
     def message(self, text: str, number: int) -> None:
         """Send a message from another user, counted."""
         self.dseq += 1
-        body = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
-        payload = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
+        body: dict[str, Any] = {
+            "body": {"fragments": [{"kind": "text", "text": text}]},
+            "context": {"mentions": [], "reply": None},
+        }
+        payload: dict[str, Any] = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
         sender = {"id": "usr_dora", "type": "direct", "nick_name": "Dora"}
         self.says("message.send", payload, chat_id=CHAT, chat_type="direct", sender=sender, dseq=self.dseq)
 
@@ -147,6 +154,11 @@ class Peer:
     def sent(self, event: str) -> list[dict[str, Any]]:
         """The uplinks of this name so far."""
         return [frame for frame in self.uplinks if frame["event"] == event]
+
+    def acked(self) -> int:
+        """The last dseq that was acknowledged on any socket, 0 for none."""
+        acks = self.sent("message.sync_ack")
+        return acks[-1]["payload"]["dseq"] if acks else 0
 
     # --- the WebSocket side ---
 
@@ -211,6 +223,7 @@ class Peer:
             return 200, {"code": 0, "msg": "ok", "data": {"path": path}}
         token = json.loads(body)["refresh_token"]
         self.redeemed.append(token)
+        self.on_redeem()
         code = self.verdicts.popleft() if self.verdicts else 0
         if code == 0 and token != self.pair[1]:
             code = 10003
@@ -264,7 +277,7 @@ def _handler_for(peer: Peer) -> type[BaseHTTPRequestHandler]:
             except OSError:
                 pass  # the client has given up, which some checks want it to
 
-        do_GET = do_POST = _answer  # noqa: N815 (the names are the base class's)
+        do_GET = do_POST = _answer
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -4,16 +4,17 @@ import secrets
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import define, evolve
 
 from clawproto.app_events import AppEvent
 from clawproto.client_api import ClientApi
 from clawproto.policy import Policy
-from clawproto.testing.peer import Peer
+from clawproto.testing.peer import CHAT, Peer
 from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore
 
+Raised = TypeVar("Raised", bound=Exception)
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 LIMIT = 20.0  # seconds for one check
 
@@ -96,6 +97,10 @@ class Scene:
                 return event
         raise AssertionError(f"the events ended before a {kind.__name__}")
 
+    def fill_disk_at_next_refresh(self) -> None:
+        """The request can still be recorded; what it brings cannot be saved."""
+        self.peer.on_redeem = lambda: setattr(self.store, "full", True)
+
     async def stored_refresh(self) -> str | None:
         """The refresh token in the store."""
         credentials = await self.store.load()
@@ -146,3 +151,29 @@ def interrupting(work: Coroutine[Any, Any, None], at: int, interrupt: Callable[[
 def noise(size: int) -> str:
     """Text that does not compress."""
     return secrets.token_hex(size // 2)
+
+
+async def sending(client: ClientApi, text: str) -> None:
+    """Send, and leave the receipt aside."""
+    await client.send(CHAT, text)
+
+
+async def refreshing(client: ClientApi) -> None:
+    """Refresh, and leave the outcome aside."""
+    await client.refresh()
+
+
+async def raises(kind: type[Raised], call: Callable[[], Awaitable[Any]]) -> Raised:
+    """The exception of this kind that the call raises; AssertionError if it raises none."""
+    try:
+        await call()
+    except kind as error:
+        return error
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+
+def access_token(client: ClientApi) -> str:
+    """The access token in force."""
+    credentials = client.credentials
+    assert credentials is not None and credentials.tokens is not None
+    return credentials.tokens.access.reveal()

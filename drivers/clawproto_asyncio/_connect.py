@@ -2,14 +2,11 @@
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
-from clawproto_io.stores import CredentialStore
 
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
@@ -19,6 +16,9 @@ from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_asyncio._client import Client
 from clawproto_asyncio._driver import Driver, log
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
 
 if TYPE_CHECKING:
     import httpx2
@@ -46,7 +46,7 @@ async def connect(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
     Leaving the block stops the session and waits until a rotation on its way is saved, for at most ``shutdown_timeout``,
@@ -171,7 +171,7 @@ async def pair(
 
 
 @asynccontextmanager
-async def _running(driver: Driver, start: Start) -> AsyncIterator[Driver]:
+async def _running(driver: Driver, start: Start) -> AsyncGenerator[Driver]:
     driver.start(start)
     try:
         yield driver

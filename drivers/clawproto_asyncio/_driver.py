@@ -15,11 +15,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, assert_never
 
-from clawproto_io.clock import Clock
-from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
-from clawproto_io.logs import logger
-from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
@@ -29,6 +24,11 @@ from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved
 from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
 from clawproto_asyncio._tasks import GuardedTask
+from clawproto_io.clock import Clock
+from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.logs import logger
+from clawproto_io.setup import Parts, SocketOptions
+from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
 
@@ -62,8 +62,8 @@ class Driver:
 
     def start(self, start: Start) -> None:
         """Begin. Once."""
-        self._spawn(self._keep_time(), "timer")
-        self._spawn(self._run_store(), "store")
+        _ = self._spawn(self._keep_time(), "timer")
+        _ = self._spawn(self._run_store(), "store")
         self._supervisor = self._guard(self._supervise(), "supervisor")
         self.engine.handle(start)
 
@@ -167,7 +167,7 @@ class Driver:
                 dropped.task.end()
         while engine.http_jobs:
             job = engine.http_jobs.popleft()
-            self._spawn(self._run_http(job), f"request {job.request}")
+            _ = self._spawn(self._run_http(job), f"request {job.request}")
         if engine.store_jobs:
             self._store_work.set()
         for socket in self._sockets.values():
@@ -185,7 +185,7 @@ class Driver:
 
     def _wake(self) -> None:
         engine = self.engine
-        if len(engine.mailbox) or engine.stopped or engine.logout_was_told:
+        if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
         if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
             self.changed.set()

@@ -11,7 +11,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 from aiohttp import WSMsgType, web
@@ -289,7 +289,7 @@ def _json(status: int, value: object) -> web.Response:
 @contextlib.asynccontextmanager
 async def serve(
     settings: HubSettings | None = None, *, host: str = "127.0.0.1", port: int = 0, seed: bytes | None = None
-) -> AsyncIterator[HubServer]:
+) -> AsyncGenerator[HubServer, None]:
     """Run a hub for the length of the block.
 
     Args:

@@ -16,9 +16,9 @@ else:
 
 
 class WireLogger(_Adapter):
-    """A logger for the WebSocket library, which writes every frame at DEBUG, and one of them carries a token (AUTH-9)."""
+    """A logger for the WebSocket library, which writes every frame at DEBUG; one carries a token (AUTH-9)."""
 
-    def isEnabledFor(self, level: int) -> bool:
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the name is logging's)
         """Never at DEBUG."""
         return level > logging.DEBUG and super().isEnabledFor(level)
 

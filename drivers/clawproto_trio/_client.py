@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from clawproto_io.pairing import new_device_id
-from clawproto_io.setup import PairMode, Parts
-
 import trio
 
 from clawproto import calls, errors, results
@@ -14,6 +11,8 @@ from clawproto.credentials import Credentials, Guard, Identity
 from clawproto.events import Command, Pair, Refresh, SetTyping
 from clawproto.json_types import Json
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded, Result
+from clawproto_io.pairing import new_device_id
+from clawproto_io.setup import PairMode, Parts
 from clawproto_trio._driver import Driver
 
 
@@ -62,10 +61,11 @@ class Client:
     # --- events ---
 
     def __aiter__(self) -> "Client":
+        """The client itself: there is one stream of events."""
         return self
 
     async def __anext__(self) -> AppEvent:
-        """The next event. What had arrived when the session was stopped is still handed out.
+        """The next event. After a stop this goes on until the session has come to its end.
 
         Raises:
             StopAsyncIteration: the session was stopped, or logged out and ``on_logout`` is ``end``.
@@ -84,7 +84,7 @@ class Client:
                 event = self._engine.take()
                 if event is not None:
                     return event
-                if self._engine.stopped:
+                if self._engine.is_shut:
                     if self._driver.failure is not None:
                         raise errors.DriverFailed from self._driver.failure
                     raise StopAsyncIteration

@@ -2,15 +2,12 @@
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import evolve
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
-from clawproto_io.stores import CredentialStore
 
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
@@ -18,6 +15,9 @@ from clawproto.engine import Observer
 from clawproto.events import Start
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
@@ -47,7 +47,7 @@ async def connect(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
     Leaving the block stops the session and waits until a rotation on its way is saved, for at most ``shutdown_timeout``,
@@ -172,7 +172,7 @@ async def pair(
 
 
 @asynccontextmanager
-async def _running(driver: Driver, start: Start) -> AsyncIterator[Driver]:
+async def _running(driver: Driver, start: Start) -> AsyncGenerator[Driver]:
     error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

@@ -89,8 +89,8 @@ class Driver:
             try:
                 await self._supervise()
             except Exception as error:
-                self.failure = _only(error)
-                log.critical("the driver failed", exc_info=self.failure)
+                self.failure = error
+                log.critical("the driver failed", exc_info=error)
             finally:
                 self.engine.shut()
                 self._wake()
@@ -152,7 +152,7 @@ class Driver:
 
     def _wake(self) -> None:
         engine = self.engine
-        if len(engine.mailbox) or engine.stopped or engine.logout_was_told:
+        if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
         if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
             self.changed.set()
@@ -282,10 +282,3 @@ def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> _Conn
         max_size=options.max_size,
         logger=WireLogger(log),
     )
-
-
-def _only(error: BaseException) -> BaseException:
-    """The exception itself, out of groups that hold nothing else."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -2,19 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import httpx2
 import pytest
-from clawproto_io.hub_server import HubServer, serve
-from clawproto_io.hub_thread import HubThread
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from clawproto.hub import HubAgent, HubSettings
+from clawproto_io.hub_server import HubServer, serve
+from clawproto_io.hub_thread import HubThread
 
 FLAGS = {"reliable_delivery": True, "reliable_delivery_v2": True}
 
@@ -32,17 +32,16 @@ def agent_of(server: HubServer) -> HubAgent:
 
 
 async def receive(socket: ClientConnection) -> dict[str, Any]:
-    frame = json.loads(await socket.recv())
-    assert isinstance(frame, dict)
-    return frame
+    return cast("dict[str, Any]", json.loads(await socket.recv()))
 
 
 async def closed(socket: ClientConnection) -> ConnectionClosed:
     """Read until the socket has ended."""
-    with pytest.raises(ConnectionClosed) as caught:
-        while True:
+    while True:
+        try:
             await socket.recv()
-    return caught.value
+        except ConnectionClosed as ended:
+            return ended
 
 
 async def hello(socket: ClientConnection, token: str, device_id: str = "d1") -> dict[str, Any]:
@@ -59,7 +58,7 @@ async def hello(socket: ClientConnection, token: str, device_id: str = "d1") -> 
 
 
 @asynccontextmanager
-async def session(server: HubServer, token: str, device_id: str = "d1") -> AsyncIterator[ClientConnection]:
+async def session(server: HubServer, token: str, device_id: str = "d1") -> AsyncGenerator[ClientConnection, None]:
     """A socket past ``replay.done``."""
     async with connect(server.ws_url) as socket:
         assert (await hello(socket, token, device_id))["event"] == "hello-ok"
@@ -69,7 +68,7 @@ async def session(server: HubServer, token: str, device_id: str = "d1") -> Async
 
 
 def message(chat_id: str, text: str, message_id: str) -> str:
-    content = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
+    content: Any = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
     payload = {"message_id": message_id, "message_mode": "normal", "message": content}
     frame = {"version": "2", "event": "message.send", "trace_id": "s-1", "emitted_at": 1, "chat_id": chat_id}
     return json.dumps({**frame, "payload": payload})
@@ -198,7 +197,7 @@ def test_a_client_that_answers_pings_stays_and_one_that_does_not_is_cut() -> Non
                 await mute.send_json({"version": "2", "event": "connect", "trace_id": "c", "payload": payload})
                 kinds = {(await mute.receive()).type for _ in range(3)}
                 assert kinds == {aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.PING}
-                while not (await mute.receive()).type == aiohttp.WSMsgType.CLOSED:
+                while (await mute.receive()).type != aiohttp.WSMsgType.CLOSED:
                     pass
                 assert mute.close_code == 1006
                 await answering.send(json.dumps({"version": "2", "event": "ping", "trace_id": "p", "emitted_at": 7}))

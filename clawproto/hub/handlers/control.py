@@ -6,13 +6,13 @@ from clawproto.hub.delivery import cursor_ack, sync_ack
 from clawproto.hub.frames import JsonObject, envelope, int_of, object_of, text_of
 
 
-def ping(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _ping(context: Context, connection: Connection, frame: JsonObject) -> str:
     emitted_at = int_of(frame.get("emitted_at")) or 0
     context.answer(connection, envelope("pong", text_of(frame.get("trace_id")), emitted_at, {}))
     return "handled"
 
 
-def acknowledge_seq(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _acknowledge_seq(context: Context, connection: Connection, frame: JsonObject) -> str:
     seq = int_of(object_of(frame.get("payload")).get("seq"))
     if seq is None or seq <= 0:
         return "SILENT-7"
@@ -22,7 +22,7 @@ def acknowledge_seq(context: Context, connection: Connection, frame: JsonObject)
     return "handled"
 
 
-def acknowledge_dseq(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _acknowledge_dseq(context: Context, connection: Connection, frame: JsonObject) -> str:
     payload = object_of(frame.get("payload"))
     dseq = int_of(payload.get("dseq"))
     if dseq is None or not sync_ack(context, connection, dseq, text_of(payload.get("epoch"))):
@@ -30,7 +30,7 @@ def acknowledge_dseq(context: Context, connection: Connection, frame: JsonObject
     return "handled"
 
 
-def reset_cursor(context: Context, connection: Connection, _frame: JsonObject) -> str:
+def _reset_cursor(context: Context, connection: Connection, _frame: JsonObject) -> str:
     if context.reset_fails:
         return "reset failed"  # HIST-15
     context.inbox(connection.user_id).cursors[connection.device_id] = 0
@@ -39,8 +39,8 @@ def reset_cursor(context: Context, connection: Connection, _frame: JsonObject) -
 
 
 HANDLERS = {
-    "ping": ping,
-    "message.cursor_ack": acknowledge_seq,
-    "message.sync_ack": acknowledge_dseq,
-    "device.cursor.reset": reset_cursor,
+    "ping": _ping,
+    "message.cursor_ack": _acknowledge_seq,
+    "message.sync_ack": _acknowledge_dseq,
+    "device.cursor.reset": _reset_cursor,
 }

@@ -18,7 +18,7 @@ SEALED: JsonObject = {  # SEND-10
 }
 
 
-def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     chat_id = text_of(frame.get("chat_id"))
     if not chat_id:
         return "SILENT-1"
@@ -105,4 +105,4 @@ def message_row(context: Context, chat: Conversation, sender_id: str, message_id
     return Row(0, message_id, encode(downlink), sender_id)
 
 
-HANDLERS = {"message.send": handle, "message.reply": handle}
+HANDLERS = {"message.send": _handle, "message.reply": _handle}

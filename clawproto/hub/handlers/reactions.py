@@ -6,9 +6,10 @@ from clawproto.hub.delivery import store
 from clawproto.hub.frames import JsonObject, encode, text_of
 from clawproto.hub.inbox import Row
 from clawproto.hub.routing import acknowledge, recipients, refuse, resolve, stamp
+from clawproto.json_types import Json
 
 
-def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     chat_id = text_of(frame.get("chat_id"))
     if not chat_id:
         return "SILENT-1"
@@ -39,7 +40,7 @@ def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     return fate
 
 
-def _problem(context: Context, payload: object) -> str | None:
+def _problem(context: Context, payload: Json) -> str | None:
     """Why a reaction is refused (RX-5), or None."""
     if not isinstance(payload, dict):
         return "payload does not decode"
@@ -58,4 +59,4 @@ def _problem(context: Context, payload: object) -> str | None:
     return None if 1 <= length <= limit else f"emoji has {length} bytes, 1 to {limit} are allowed"
 
 
-HANDLERS = {"message.reaction": handle}
+HANDLERS = {"message.reaction": _handle}

@@ -5,7 +5,7 @@ from clawproto.hub.context import Context
 from clawproto.hub.frames import JsonObject, encode, envelope, int_of, object_of, text_of
 
 
-def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     chat_id = text_of(frame.get("chat_id"))
     mark = int_of(object_of(frame.get("payload")).get("last_read_emitted_at"))
     if not chat_id or mark is None or mark <= 0:
@@ -32,4 +32,4 @@ def snapshot(context: Context, connection: Connection) -> None:
         context.send(connection, encode(frame))
 
 
-HANDLERS = {"message.read": handle}
+HANDLERS = {"message.read": _handle}

@@ -6,7 +6,7 @@ from clawproto.hub.delivery import push
 from clawproto.hub.frames import JsonObject, object_of, text_of
 
 
-def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     addressee = text_of(object_of(frame.get("to")).get("id"))
     if not addressee:
         return "SILENT-5"
@@ -21,4 +21,4 @@ def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     return "relayed" if reached else "addressee offline"
 
 
-HANDLERS = {"message.delivered": handle}
+HANDLERS = {"message.delivered": _handle}

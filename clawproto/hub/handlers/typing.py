@@ -7,7 +7,7 @@ from clawproto.hub.frames import JsonObject, object_of, text_of
 from clawproto.hub.routing import members_but, resolve, stamp
 
 
-def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
+def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     chat_id = text_of(frame.get("chat_id"))
     if not chat_id:
         return "SILENT-1"
@@ -22,4 +22,4 @@ def handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     return "relayed"
 
 
-HANDLERS = {"typing.update": handle}
+HANDLERS = {"typing.update": _handle}
