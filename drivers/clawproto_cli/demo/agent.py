@@ -131,7 +131,7 @@ class Agent:
                 await self.store.aclose()
 
     async def _watch(self, client: Client) -> None:
-        while not self._given_up:
+        while not self._given_up:  # noqa: ASYNC110  # another thread sets it
             await anyio.sleep(0.1)
         await client.aclose()
 
@@ -200,6 +200,8 @@ class Agent:
                     tally.held += 1
                 case app_events.LoggedOut():
                     tally.ended = "logged out"
+                case app_events.ReplayFinished():
+                    return
                 case _:
                     pass
         style, words = words_of(event)

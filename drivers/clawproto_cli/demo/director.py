@@ -45,7 +45,7 @@ class Director:
     def _meet(self) -> None:
         self._story.act("Pairing", "Both agents redeem a code, connect, and begin to talk to each other.")
         owner = self._hub.call(lambda hub: hub.create_user("Olga"))
-        made = [self._hub.call(lambda hub, name=agent.name: hub.create_agent(owner, name)) for agent in self._agents]
+        made = [self._hub.create_agent(owner, agent.name) for agent in self._agents]
         chat = self._hub.call(lambda hub: hub.create_conversation([one.user_id for one in made], "Ping and pong"))
         for agent, one in zip(self._agents, made, strict=True):
             agent.start(one.pairing_code, self._hub.base_url, chat)
@@ -64,18 +64,14 @@ class Director:
             if not late:
                 break
             for agent in late:
-                user = self._user(agent)
-                self._hub.call(lambda hub, user=user: hub.reject_access(user))
-                self._hub.call(lambda hub, user=user: hub.kick(user))
+                self._refuse(self._user(agent))
             self._board.wait(lambda: all(agent.tally.reactive > before[agent.name] for agent in self._agents), 6)
         self._await_each("refresh a refused token", lambda agent: agent.tally.reactive > before[agent.name], 0)
         self._await_each("come back", lambda agent: agent.tally.ready)
         self._sum_up()
 
     def _outage(self) -> None:
-        self._story.act(
-            "Outage", "The server is gone for 3 s; then it is there, but its token check is down for 3 s more."
-        )
+        self._story.act("Outage", "The server is gone for 3 s, then back for 3 s with its token check down.")
         self._hub.call(lambda hub: hub.outage(True))
         self._hub.refuse_connections(True)
         self._hub.cut_all()
@@ -91,11 +87,14 @@ class Director:
     def _cut_the_cable(self) -> None:
         self._story.act("Cut cable", "Every connection breaks off in mid-sentence, twice.")
         for _ in range(2):
-            before = {agent.name: agent.tally.connects for agent in self._agents}
-            self._hub.cut_all()
-            self._await_each("come back", lambda agent, old=before: agent.tally.connects > old[agent.name])
+            self._cut_all()
             time.sleep(0.5)
         self._sum_up()
+
+    def _cut_all(self) -> None:
+        before = {agent.name: agent.tally.connects for agent in self._agents}
+        self._hub.cut_all()
+        self._await_each("come back", lambda agent: agent.tally.connects > before[agent.name])
 
     def _fill_the_disk(self) -> None:
         self._story.act("Full disk", "The next rotations find no space for the new tokens: hold them, then save them.")
@@ -122,10 +121,16 @@ class Director:
     def _revoke(self) -> None:
         self._story.act("Logout", "The hub revokes both: the tokens must go, who they are must stay.")
         for agent in self._agents:
-            user = self._user(agent)
-            self._hub.call(lambda hub, user=user: hub.revoke(user))
-            self._hub.call(lambda hub, user=user: hub.kick(user))
+            self._end(self._user(agent))
         self._await_each("log out", lambda agent: bool(agent.tally.ended))
+
+    def _refuse(self, user_id: str) -> None:
+        self._hub.call(lambda hub: hub.reject_access(user_id))
+        self._hub.call(lambda hub: hub.kick(user_id))
+
+    def _end(self, user_id: str) -> None:
+        self._hub.call(lambda hub: hub.revoke(user_id))
+        self._hub.call(lambda hub: hub.kick(user_id))
 
     # --- tools -----------------------------------------------------------------------------------------------------
 
