@@ -1,6 +1,8 @@
 """The control endpoint as a function, settings, provisioning and the small parts."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,3 +202,15 @@ def test_inbox_order_survives_many_rewrites() -> None:
     inbox.advance("d", 5)
     inbox.advance("d", 3)
     assert inbox.cursor("d") == 5
+
+
+def test_every_switch_has_an_example_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "hub.md").read_text("utf-8")
+    examples = dict(re.findall(r"^ctl (\w+)(?: '(.*?)')?", text, re.MULTILINE))
+    assert set(examples) == {*SWITCHES, "cut_all", "refuse_connections"}
+    for name, arguments in re.findall(r"^ctl (\w+) '(.*?)'", text, re.MULTILINE):
+        world = World()
+        if name == "refuse_connections":
+            continue
+        status, answer = control(world.hub, "POST", name, {}, arguments.encode())
+        assert status == 200 or "unknown id" in str(answer["error"]), (name, answer)

@@ -150,7 +150,7 @@ def test_ephemeral_frames_are_never_replayed(world: World, mail: Mail) -> None:
     assert mail.connect("delivery_receipt", "chat_meta_events").events() == ["replay.done"]
 
 
-@pytest.mark.rule("SEND-18", "R1-3")
+@pytest.mark.rule("SEND-18")
 def test_a_retransmission_leaves_one_row_and_earns_a_second_ack(world: World, mail: Mail) -> None:
     ann = world.connect(world.token(mail.ann))
     ann.take()

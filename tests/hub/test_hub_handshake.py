@@ -204,7 +204,7 @@ def test_capabilities_belong_to_one_connection(world: World) -> None:
     assert len(set(epochs)) == 3
 
 
-@pytest.mark.rule("HUB-5", "R2-2")
+@pytest.mark.rule("HUB-5")
 def test_the_v2_grant_can_be_withheld(world: World) -> None:
     agent = world.agent()
     world.hub.configure({"grant_v2": False})
@@ -248,7 +248,6 @@ def test_the_fourth_takeover_within_ten_seconds_waits_two_seconds(world: World) 
     world.connect(agent.access_token)
 
 
-@pytest.mark.rule("CLOSE-15")
 def test_refusing_a_duplicate_names_the_wait() -> None:
     world = World(HubSettings(duplicate_session="refuse"))
     agent = world.agent()

@@ -368,6 +368,7 @@ SILENT: list[tuple[str, Any]] = [
     ("SILENT-10", frame("presence.subscribe", {"user_id": "cnv_1"})),
     ("SILENT-10", frame("presence.subscribe", {})),
     ("SILENT-10", frame("presence.unsubscribe", {"user_id": 5})),
+    ("handled", frame("presence.unsubscribe", {"user_id": "usr_x"})),
     ("SILENT-13", frame("offline.ack", {"batch_id": 1})),
 ]
 
@@ -375,7 +376,9 @@ SILENT: list[tuple[str, Any]] = [
 @pytest.mark.rule(
     "SILENT-1", "SILENT-2", "SILENT-3", "SILENT-4", "SILENT-5", "SILENT-6", "SILENT-7", "SILENT-8", "SILENT-9"
 )
-@pytest.mark.rule("SILENT-10", "SILENT-13", "EVT-1", "EVT-3", "SEND-24", "HUB-3", "HUB-4", "LEGACY-2", "TYPE-5")
+@pytest.mark.rule(
+    "SILENT-10", "SILENT-13", "PRES-7", "EVT-1", "EVT-3", "SEND-24", "HUB-3", "HUB-4", "LEGACY-2", "TYPE-5"
+)
 @pytest.mark.parametrize(
     ("fate", "uplink"), SILENT, ids=[f"{number}-{fate}" for number, (fate, _) in enumerate(SILENT)]
 )
