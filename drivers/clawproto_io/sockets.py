@@ -7,6 +7,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 REASON_LIMIT = 123  # bytes of a CLOSE frame
 NORMAL_CLOSURE = 1000
+NO_CLOSE_FRAME = 1006
 
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class WireLogger(_Adapter):
 def closing_of(error: ConnectionClosed) -> tuple[int, str]:
     """Code and reason as received: 1005 for a CLOSE frame without a code, 1006 for none at all."""
     if error.rcvd is None:
-        return 1006, ""
+        return NO_CLOSE_FRAME, ""
     return error.rcvd.code, error.rcvd.reason
 
 

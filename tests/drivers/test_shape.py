@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 import clawproto_asyncio
 import clawproto_trio
 
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 FOREIGN = {"clawproto_asyncio": ("trio", "clawproto_trio"), "clawproto_trio": ("asyncio", "clawproto_asyncio")}
 
 
@@ -53,7 +55,7 @@ def test_the_modules_export_the_same_names() -> None:
 @pytest.mark.parametrize("driver", sorted(FOREIGN))
 def test_importing_a_driver_loads_no_other_loop(driver: str) -> None:
     code = f"import sys, {driver}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=ENVIRONMENT)
     assert not set(FOREIGN[driver]) & set(done.stdout.split())
 
 
@@ -62,7 +64,7 @@ def test_a_driver_works_where_the_other_loop_is_not_there(driver: str) -> None:
     """Importing the other loop fails in this process, as if it were not installed."""
     foreign = FOREIGN[driver][0]
     code = f"import sys; sys.modules[{foreign!r}] = None; import {driver}"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT)
     assert done.returncode == 0, done.stderr
 
 
