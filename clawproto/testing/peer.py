@@ -60,6 +60,7 @@ class Peer:
         self.rest_gate = _open_gate()
         self.pair = _new_pair()
         self.dseq = 0
+        self._counting = threading.Lock()
         self._live: ServerConnection | None = None
         self._sockets: list[socket.socket] = []
         self._changed = threading.Condition()
@@ -123,14 +124,15 @@ class Peer:
 
     def message(self, text: str, number: int) -> None:
         """Send a message from another user, counted."""
-        self.dseq += 1
         body: dict[str, Any] = {
             "body": {"fragments": [{"kind": "text", "text": text}]},
             "context": {"mentions": [], "reply": None},
         }
         payload: dict[str, Any] = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
         sender = {"id": "usr_dora", "type": "direct", "nick_name": "Dora"}
-        self.says("message.send", payload, chat_id=CHAT, chat_type="direct", sender=sender, dseq=self.dseq)
+        with self._counting:
+            self.dseq += 1
+            self.says("message.send", payload, chat_id=CHAT, chat_type="direct", sender=sender, dseq=self.dseq)
 
     def garbles(self) -> None:
         """Send a text frame that is no UTF-8 on the newest socket."""
@@ -200,10 +202,11 @@ class Peer:
             _say(connection, "hello-fail", {"reason": "authentication failed"}, trace_id=connect["trace_id"])
             _hang_up(connection)
         granted = {"device_id": DEVICE, "delivery_mode": "device_replay", "ack_mode": "dseq", "ack_epoch": "epoch-1"}
-        self.dseq = 1
-        self._live = connection
-        _say(connection, "hello-ok", granted, trace_id=connect["trace_id"])
-        _say(connection, "replay.done", {}, dseq=1)
+        with self._counting:  # whoever sees the client ready may send a message; it comes after these
+            self.dseq = 1
+            self._live = connection
+            _say(connection, "hello-ok", granted, trace_id=connect["trace_id"])
+            _say(connection, "replay.done", {}, dseq=1)
 
     def _take(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
         self.uplinks.append(frame)

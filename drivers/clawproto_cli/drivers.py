@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 import anyio
 from attrs import frozen
 
-from clawproto.app_events import AppEvent
+from clawproto.app_events import AppEvent, MessageReceived
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Identity
 from clawproto.policy import Policy
@@ -31,7 +31,14 @@ class Client(Protocol):
     @property
     def identity(self) -> Identity | None: ...
     async def wait_ready(self) -> None: ...
-    async def send(self, chat_id: str, content: str, *, message_id: str | None = None) -> Receipt: ...
+    async def send(
+        self,
+        chat_id: str,
+        content: str,
+        *,
+        reply_to: MessageReceived | None = None,
+        message_id: str | None = None,
+    ) -> Receipt: ...
     async def refresh(self) -> RefreshSucceeded | RefreshSkipped: ...
     async def settle(self, event: AppEvent) -> None: ...
     async def aclose(self) -> None: ...

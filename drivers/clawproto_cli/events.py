@@ -132,11 +132,12 @@ def _text_of(fragment: Fragment) -> str:
 
 def event_line(event: AppEvent, at_ms: int) -> tuple[str, str]:
     """One line of text, and the style it is to be shown in."""
-    style, words = _words(event)
+    style, words = words_of(event)
     return f"{clock_time(at_ms)}  {printable(words)}", style
 
 
-def _words(event: AppEvent) -> tuple[str, str]:
+def words_of(event: AppEvent) -> tuple[str, str]:
+    """A style, and what happened, in words; what others wrote is in it as it came."""
     match event:
         case app_events.MessageReceived():
             who = "system" if event.sender is None else event.sender.nick_name or event.sender.id
