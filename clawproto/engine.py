@@ -124,7 +124,7 @@ class Engine:
     ) -> None:
         self.session = session
         self.on_step = on_step
-        self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, lambda delivery: self.handle(Settle(delivery)))
+        self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, self._settle)
         self.store_jobs: deque[StoreJob] = deque()
         self.http_jobs: deque[HttpJob] = deque()
         self.openings: deque[Open] = deque()
@@ -234,6 +234,10 @@ class Engine:
         return bool(self._flights) or self._unsaved is not None
 
     # --- the step ---
+
+    def _settle(self, delivery: int) -> None:
+        if not self.is_shut:
+            self.handle(Settle(delivery))
 
     def _step(self, event: Event) -> None:
         now = self._now()

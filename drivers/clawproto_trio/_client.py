@@ -40,7 +40,7 @@ class Client:
     @property
     def is_ready(self) -> bool:
         """Connected, and past the handshake."""
-        return self._engine.session.is_ready
+        return self._engine.session.is_ready and not self._engine.stopped
 
     @property
     def credentials(self) -> Credentials | None:
@@ -109,7 +109,7 @@ class Client:
         """
         engine = self._engine
         await trio.lowlevel.checkpoint()
-        while not engine.session.is_ready:
+        while not self.is_ready:
             if engine.stopped:
                 raise self._closed()
             if self._on_logout == "end" and engine.logged_out is not None:

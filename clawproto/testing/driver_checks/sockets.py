@@ -168,3 +168,13 @@ async def check_bytes_that_are_no_text_close_nothing(scene: Scene) -> None:
         scene.peer.message("hi", 1)
         await scene.event(client, MessageReceived)
     assert len(scene.peer.presented) == 1
+
+
+async def check_an_oversized_downlink_costs_its_socket(scene: Scene) -> None:
+    """It is not read into memory, and the code that the driver itself sent is not taken for the hub's."""
+    async with scene.connect(changes={"downlink_limit": 20_000}) as client:
+        await client.wait_ready()
+        scene.peer.message(noise(60_000), 1)
+        event = await scene.event(client, Disconnected)
+        assert event.code == 1006, event
+        await scene.event(client, Ready)
