@@ -17,12 +17,19 @@ help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
 
 # A virtual environment from the lock file, with the project itself in editable form.
-$(VENV)/.installed $(VENV)-3.%/.installed: requirements-dev.lock pyproject.toml
+define install
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+endef
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
+	$(install)
+
+$(VENV)-3.%/.installed: requirements-dev.lock pyproject.toml
+	$(install)
 
 demo: $(VENV)/.installed
 	$(BIN)/clawproto demo
