@@ -64,6 +64,6 @@ def _system_error(error: BaseException) -> str | None:
         if isinstance(item, OSError) and item.strerror:
             return item.strerror
         if isinstance(item, BaseExceptionGroup):
-            seen += cast("tuple[BaseException, ...]", item.exceptions)
+            seen += cast("BaseExceptionGroup[BaseException]", item).exceptions
         seen += [found for found in (item.__cause__, item.__context__) if found is not None and found not in seen]
     return None
