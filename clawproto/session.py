@@ -161,9 +161,10 @@ def _set_typing(state: State, chat_id: str, is_typing: bool, turn: Turn) -> Stat
 def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
     """Credentials from outside (OUT-8). The live socket of another identity, or of before a pairing, is changed."""
     known = state.tokens.credentials
-    if paired or (known is not None and known.identity != event.credentials.identity):
-        state = connection.renew(state, turn)
-    return evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
+    state = evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
+    loaded = state.tokens.credentials
+    other = known is not None and loaded is not None and known.identity != loaded.identity
+    return connection.renew(state, turn) if paired or other else state
 
 
 def _stop(state: State, turn: Turn) -> State:

@@ -22,7 +22,7 @@ from clawproto.evolving import evolve
 from clawproto.rest_format import device_id_problem, refresh_request
 from clawproto.results import RefreshFailed, RefreshSkipped, SkipReason
 from clawproto.timing import clock_offset
-from clawproto.tokens_outcome import clean_up, load, needs_credentials
+from clawproto.tokens_outcome import clean_up, load, needs_credentials, needs_replacement
 from clawproto.tokens_state import (
     Cleanup,
     Flight,
@@ -31,6 +31,7 @@ from clawproto.tokens_state import (
     Requesting,
     Saving,
     TokenState,
+    can_rotate,
     current_tokens,
     floor_end,
     is_near_expiry,
@@ -62,20 +63,22 @@ def arm(tokens: TokenState, *, armed: bool) -> TokenState:
 
 
 def credentials_loaded(tokens: TokenState, event: CredentialsLoaded, turn: Turn) -> TokenState:
-    """The host brings credentials (OUT-8); a token that was refused for good is not taken back (OUT-9)."""
-    pair = event.credentials.tokens
-    if tokens.stopped or pair is None or pair.access.digest == tokens.latch:
+    """The host brings credentials (OUT-8). Not taken up: a token that was refused for good (OUT-9), and a stale record
+    whose refresh token this session has spent since. The pair in force is no news: nothing starts anew for it."""
+    record, pair = event.credentials, event.credentials.tokens
+    if tokens.stopped or pair is None or pair.access.digest in (tokens.latch, record.refused):
         return tokens
-    return load(tokens, event.credentials, turn)
+    if pair == current_tokens(tokens):
+        return evolve(tokens, credentials=record)
+    if pair.refresh is not None and pair.refresh.digest == tokens.spent:
+        return tokens
+    return load(tokens, record, turn)
 
 
 def token_rejected(tokens: TokenState, digest: str, turn: Turn) -> TokenState:
     """A hub answered ``authentication failed`` to the token with this digest (HS-15, REF-22, REF-23, OUT-10)."""
     tokens = evolve(tokens, rejected=digest)
-    pair = current_tokens(tokens)
-    if not is_rejected(tokens) or (pair is not None and pair.refresh is not None and not pair.refresh.is_blank):
-        return tokens
-    return needs_credentials(tokens, "needed", "the token was rejected and there is no refresh token", turn)
+    return needs_replacement(tokens, turn) if is_rejected(tokens) else tokens
 
 
 def observe_server_time(tokens: TokenState, server_ms: int, turn: Turn) -> TokenState:
@@ -118,7 +121,7 @@ def _skip_reason(tokens: TokenState, turn: Turn) -> SkipReason | None:
         return "rejected-latch"
     if turn.mono < max(floor_end(tokens, turn.policy), tokens.not_before):
         return "min-interval"
-    if pair.refresh is None or pair.refresh.is_blank:
+    if not can_rotate(pair):
         return "no-refresh-token"
     return None
 
@@ -134,22 +137,27 @@ def _begin(tokens: TokenState, trigger: Trigger, command: int | None, turn: Turn
             turn.resolve(command, RefreshFailed(problem, sent=False))
         return evolve(tokens, blank_reported=True, last_error=problem)
     callers = () if command is None else (command,)
-    flight = Flight(trigger, pair, credentials.generation, callers)
-    tokens = evolve(tokens, last_attempt=turn.now, last_attempt_token=pair.access.digest, lost=None)
+    flight = Flight(trigger, credentials.identity, pair, credentials.generation, callers)
+    tokens = evolve(tokens, last_attempt=turn.now, last_attempt_token=pair.access.digest)
     if not turn.policy.record_intent:
         return send_request(tokens, flight, turn)
+    return record_intent(tokens, flight, turn)
+
+
+def record_intent(tokens: TokenState, flight: Flight, turn: Turn) -> TokenState:
+    """Note in the store that the refresh token is about to be spent (REF-46)."""
+    assert flight.tokens.refresh is not None
     operation = turn.next_operation()
-    intent = Intent(pair.refresh.digest, credentials.generation, turn.wall)
+    intent = Intent(flight.tokens.refresh.digest, flight.generation, turn.wall)
     turn.do(RecordIntent(operation, intent))
     return evolve(tokens, phase=Recording(flight, operation, intent))
 
 
 def send_request(tokens: TokenState, flight: Flight, turn: Turn) -> TokenState:
     """Send the refresh call of ``flight`` (REF-1, REF-50)."""
-    assert tokens.credentials is not None and flight.tokens.refresh is not None
-    identity = tokens.credentials.identity
+    assert flight.tokens.refresh is not None
     number = turn.next_request()
-    http = refresh_request(identity.base_url, identity.device_id, flight.tokens.refresh)
+    http = refresh_request(flight.identity.base_url, flight.identity.device_id, flight.tokens.refresh)
     turn.do(RequestRefresh(number, http, turn.policy.refresh_timeout_ms))
     return evolve(tokens, phase=Requesting(flight, number))
 
@@ -200,7 +208,7 @@ def _wanted(tokens: TokenState, turn: Turn) -> Trigger | None:
 
 def _is_within_grace(tokens: TokenState, turn: Turn) -> bool:
     """Whether a rotation whose answer was lost may still be redeemed (REF-44, REF-46)."""
-    return tokens.lost is not None and turn.wall - tokens.lost.wall_ms < turn.policy.grace_ms
+    return tokens.lost_until is not None and turn.mono < tokens.lost_until
 
 
 def _can_refresh(tokens: TokenState) -> bool:
@@ -210,8 +218,7 @@ def _can_refresh(tokens: TokenState) -> bool:
         and not tokens.stopped
         and not tokens.blank_reported
         and pair is not None
-        and pair.refresh is not None
-        and not pair.refresh.is_blank
+        and can_rotate(pair)
         and pair.access.digest != tokens.latch
     )
 

@@ -4,7 +4,7 @@ Rules: TOK-5, TOK-20, REF-4 to REF-10, REF-20 to REF-25, REF-30, REF-43 to REF-4
 """
 
 from clawproto.app_events import Misconfigured, RefreshDelayed, SaveAlarm
-from clawproto.credentials import Credentials
+from clawproto.credentials import Credentials, TokenPair
 from clawproto.effects import Reload
 from clawproto.events import (
     HttpAnswered,
@@ -19,9 +19,9 @@ from clawproto.evolving import evolve
 from clawproto.http import HttpAnswer
 from clawproto.jwt import read_claims
 from clawproto.rest_format import RefreshVerdict, Refused, Rotated, Unusable, classify_refresh
-from clawproto.results import RefreshFailed
+from clawproto.results import RefreshFailed, RefreshSkipped
 from clawproto.timing import http_date_ms, refresh_backoff_ms, retry_after_ms, save_backoff_ms
-from clawproto.tokens import observe_server_time, persist, retry_in_ms, send_request
+from clawproto.tokens import observe_server_time, persist, record_intent, retry_in_ms, send_request
 from clawproto.tokens_outcome import adopt, cleaned, end_flight, forgotten, log_out, polled, swap
 from clawproto.tokens_state import (
     Flight,
@@ -31,9 +31,10 @@ from clawproto.tokens_state import (
     Rereading,
     Saving,
     TokenState,
-    current_tokens,
+    is_current,
+    is_pair_of,
 )
-from clawproto.turn import Turn
+from clawproto.turn import FlightEnded, Turn
 
 
 def http_report(tokens: TokenState, event: HttpAnswered | HttpFailed, turn: Turn) -> TokenState:
@@ -48,11 +49,13 @@ def http_report(tokens: TokenState, event: HttpAnswered | HttpFailed, turn: Turn
     if server_ms is not None:
         tokens = observe_server_time(tokens, server_ms, turn)
     if isinstance(verdict, Rotated):
-        held = _rotated(tokens, phase.flight, verdict, turn)
+        assert phase.flight.tokens.refresh is not None
+        tokens = evolve(tokens, spent=phase.flight.tokens.refresh.digest)
+        held = _rotated(phase.flight, verdict, turn)
         replaces = phase.flight.generation
         return persist(tokens, Saving(phase.flight, held, replaces, operation=None), turn)
     if isinstance(verdict, Unusable):
-        wait = retry_after_ms(event.answer.header("retry-after"), turn.wall, turn.policy)
+        wait = retry_after_ms(event.answer.header("retry-after"), turn.wall + tokens.offset, turn.policy)
         if event.answer.status in (429, 503) and wait:
             tokens = evolve(tokens, not_before=max(tokens.not_before, turn.mono + wait))
         return _transient(tokens, phase.flight, verdict.text, True, turn, unknown=not verdict.answered)
@@ -67,15 +70,13 @@ def _server_ms(answer: HttpAnswer, verdict: RefreshVerdict) -> int | None:
     return read_claims(verdict.access.reveal()).iat_ms
 
 
-def _rotated(tokens: TokenState, flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:
-    assert tokens.credentials is not None
-    pair = evolve(flight.tokens, access=verdict.access, refresh=verdict.refresh, obtained_at_ms=turn.wall)
-    return tokens.credentials.with_tokens(pair, flight.generation + 1)
+def _rotated(flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:
+    pair = TokenPair(verdict.access, verdict.refresh, obtained_at_ms=turn.wall)
+    return Credentials(flight.identity, pair, flight.generation + 1)
 
 
 def _refused(tokens: TokenState, flight: Flight, verdict: Refused, turn: Turn) -> TokenState:
-    pair = current_tokens(tokens)
-    if pair is not None and pair.refresh != flight.tokens.refresh:  # not the newest one known (REF-45)
+    if not is_current(tokens, flight):  # not the newest one known (REF-45)
         text = f"code {verdict.code} for a refresh token that has been replaced"
         return _transient(tokens, flight, text, True, turn, unknown=False)
     operation = turn.next_operation()
@@ -87,13 +88,20 @@ def _transient(tokens: TokenState, flight: Flight, text: str, sent: bool, turn: 
     """Nothing was swapped; try again later, without limit (REF-20, REF-21, REF-24)."""
     failures = tokens.failures + 1
     wait = refresh_backoff_ms(failures, turn.draw("refresh-backoff"), turn.policy)
-    not_before = turn.mono + turn.policy.unknown_answer_wait_ms if unknown else 0  # REF-44
+    if unknown and is_current(
+        tokens, flight
+    ):  # the server may have rotated: come back while it can still be redeemed (REF-44)
+        assert tokens.last_attempt is not None
+        tokens = evolve(
+            tokens,
+            unknown=True,
+            not_before=max(tokens.not_before, turn.mono + turn.policy.unknown_answer_wait_ms),
+            lost_until=tokens.last_attempt.mono_ms + turn.policy.grace_ms,
+        )
     tokens = evolve(
         tokens,
         failures=failures,
         backoff_until=turn.mono + wait,
-        not_before=max(tokens.not_before, not_before),
-        unknown=tokens.unknown or unknown,
         last_error=text,
     )
     tokens = end_flight(tokens, flight, RefreshFailed(text, sent), turn)
@@ -121,10 +129,19 @@ def store_report(tokens: TokenState, event: StoreReport, turn: Turn) -> TokenSta
 
 def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Turn) -> TokenState:
     match event:
+        case Stored() if tokens.stopped:  # nothing goes out after a stop (REF-32)
+            return end_flight(tokens, phase.flight, RefreshSkipped("stopped"), turn)
+        case Stored() if not is_current(tokens, phase.flight):
+            text = "other credentials were loaded before the request was sent"
+            return _transient(tokens, phase.flight, text, False, turn, unknown=False)
         case Stored():
             return send_request(tokens, phase.flight, turn)
         case StoreConflicted(stored=stored) if stored is not None and stored.tokens is not None:
-            return adopt(tokens, phase.flight, stored, turn)  # another process was faster: no request at all (REF-49)
+            if not is_pair_of(phase.flight, stored):  # another process was faster: no request at all (REF-49)
+                return adopt(tokens, phase.flight, stored, turn)
+            if stored.generation != phase.flight.generation:  # the very same pair under another number
+                return record_intent(tokens, evolve(phase.flight, generation=stored.generation), turn)
+            detail = "the store refuses the generation that it holds"
         case StoreFailed(detail=detail):
             pass
         case _:
@@ -137,12 +154,14 @@ def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Tu
 def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) -> TokenState:
     if isinstance(event, Stored):
         return swap(tokens, phase, evolve(phase.held, generation=event.generation), turn)
-    if isinstance(event, StoreConflicted) and event.stored is not None and event.stored.tokens is not None:
-        return adopt(tokens, phase.flight, event.stored, turn)
-    if isinstance(
-        event, StoreConflicted
-    ):  # the record was cleared or removed, yet the server has just rotated: keep it
-        replaces = None if event.stored is None else event.stored.generation
+    if isinstance(event, StoreConflicted):
+        stored = event.stored
+        if stored is not None and stored.tokens == phase.held.tokens:  # saved, and the report of it was lost
+            return swap(tokens, phase, stored, turn)
+        if stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored):
+            return adopt(tokens, phase.flight, stored, turn, failures=phase.failures)
+        # The record was cleared, removed or renumbered. The server has just rotated: this pair is the newest there is.
+        replaces = None if stored is None else stored.generation
         if replaces != phase.replaces:
             renewed = evolve(phase.held, generation=phase.held.generation if replaces is None else replaces + 1)
             return persist(tokens, evolve(phase, held=renewed, replaces=replaces), turn)
@@ -152,9 +171,11 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
     if failures == turn.policy.save_alarm_after:
         turn.emit(SaveAlarm(failures, detail))
     flight = phase.flight
-    if failures == 1:  # the callers need not wait for the disk (REF-10)
+    if failures == 1:  # the callers need not wait for the disk, REST calls no more than others (REF-10)
+        outcome = RefreshFailed(f"the new pair could not be saved yet: {detail}")
         for command in flight.callers:
-            turn.resolve(command, RefreshFailed(f"the new pair could not be saved yet: {detail}"))
+            turn.resolve(command, outcome)
+        turn.signal(FlightEnded(flight.trigger, outcome))
         flight = evolve(flight, callers=())
     waiting = evolve(phase, flight=flight, operation=None, failures=failures, retry_at=retry_at)
     return evolve(tokens, phase=waiting, last_error=detail)
@@ -162,8 +183,11 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
 
 def _reread(tokens: TokenState, phase: Rereading, event: StoreReport, turn: Turn) -> TokenState:
     stored = event.credentials if isinstance(event, Reloaded) else None
-    if stored is not None and stored.tokens is not None and stored.tokens.refresh != phase.flight.tokens.refresh:
+    if stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored):
         return adopt(tokens, phase.flight, stored, turn)  # REF-45
+    if not is_current(tokens, phase.flight):  # other credentials were loaded meanwhile: they are in force
+        text = f"code {phase.code} for a refresh token that has been replaced"
+        return _transient(tokens, phase.flight, text, True, turn, unknown=False)
     if isinstance(event, StoreFailed):  # it cannot be told who is right: keep the pair and ask again later
         return _transient(
             tokens, phase.flight, f"code {phase.code}, store unreadable: {event.detail}", True, turn, unknown=False

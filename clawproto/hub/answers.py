@@ -19,8 +19,12 @@ class Answer:
     data: JsonObject | None = field(default=None, repr=False)
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
+    content: bytes | None = field(default=None, repr=False)  # instead of the envelope
+    content_type: str = "application/json"
 
     def body(self) -> bytes:
+        if self.content is not None:
+            return self.content
         value: JsonObject = {"code": self.code, "msg": self.msg}
         if self.data is not None:
             value["data"] = self.data

@@ -11,6 +11,7 @@ from clawproto.hub.effects import CloseSocket, CutSocket, HubEffect, SendText
 from clawproto.hub.entropy import Entropy
 from clawproto.hub.frames import JsonObject, encode, envelope, size
 from clawproto.hub.inbox import Inbox
+from clawproto.hub.media_store import MediaStore
 from clawproto.hub.settings import HubSettings
 from clawproto.hub.switches import Switches
 from clawproto.hub.timers import Timers
@@ -48,6 +49,7 @@ class Context:
         self.directory = Directory()
         self.tokens = TokenDesk(self.entropy)
         self.switches = Switches()
+        self.media = MediaStore()
         self.connections: dict[int, Connection] = {}
         self.sessions: dict[tuple[str, str], Connection] = {}
         self.takeovers: dict[tuple[str, str], deque[int]] = {}

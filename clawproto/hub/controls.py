@@ -67,12 +67,13 @@ class Controls(Provisioning):
         value: int = 0,
         *,
         retry_after: str | None = None,
+        code: int | None = None,
         user_id: str | None = None,
         times: int | None = 1,
     ) -> None:
         """Script the next calls of ``path`` (``*``: of any); see `HttpFault` for the kinds (REF-39)."""
         charges = self._context.switches.http.setdefault(path, Charges[HttpFault]())
-        charges.add(HttpFault(kind, value, retry_after), key=user_id, times=times)
+        charges.add(HttpFault(kind, value, retry_after, code), key=user_id, times=times)
 
     def fail_refresh(
         self,

@@ -95,7 +95,7 @@ def _has_room(context: Context, connection: Connection) -> bool:
 def send_row(context: Context, connection: Connection, row: Row) -> None:
     """Send one inbox row, stamped as this connection needs it."""
     seq = row.seq if connection.stamps_seq else None
-    if connection.generation is Generation.V2 and (row.stamped or context.settings.stamp_reactions):
+    if connection.generation is Generation.V2 and row.stamped:
         send_stamped(context, connection, row.text, row, seq)
     else:
         context.send(connection, with_stamps(row.text, seq, None), (row.seq, row.message_id))

@@ -1,12 +1,14 @@
 """JSON in and out: reading uplinks, building downlinks, relaying content."""
 
 import json
+import math
 from typing import NoReturn, TypeAlias
 
 from clawproto.json_types import Json
 
 JsonObject: TypeAlias = dict[str, Json]
 
+_DEEPEST = 100
 _FRAGMENT_FIELDS = (  # FRAG table; ``delta`` travels on ``message.add`` only
     "text",
     "user_id",
@@ -25,13 +27,34 @@ def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError("no JSON value")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("not representable")
+    return number
+
+
+def _is_too_deep(value: Json) -> bool:
+    """Whether copying or encoding it might exhaust the stack."""
+    level, depth = [value], 0
+    while level and depth <= _DEEPEST:
+        nested: list[Json] = []
+        for item in level:
+            if isinstance(item, dict):
+                nested.extend(item.values())
+            elif isinstance(item, list):
+                nested.extend(item)
+        level, depth = nested, depth + 1
+    return depth > _DEEPEST
+
+
 def decode(data: str | bytes) -> JsonObject | None:
-    """The JSON object in a message, or None if it is anything else (ENV-1)."""
+    """The JSON object in a message, or None if it is anything else or nested absurdly deep (ENV-1)."""
     try:
-        value: Json = json.loads(data, parse_constant=_refuse_constant)
+        value: Json = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    return value if isinstance(value, dict) and not _is_too_deep(value) else None
 
 
 def encode(value: JsonObject) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 from clawproto.hub.answers import Answer, bad_request
 from clawproto.hub.context import Context
 from clawproto.hub.directory import Agent, PairingCode
-from clawproto.hub.frames import JsonObject, decode, text_of
+from clawproto.hub.frames import JsonObject, decode, size, text_of
 from clawproto.hub.people import add_agent
 
 NO_SUCH_AGENT, OTHER_OWNER, BAD_CODE = 16001, 16014, 16002
@@ -22,7 +22,7 @@ def pair(context: Context, device_id: str, body: bytes) -> Answer:
     request = decode(body)
     if request is None or not all(text_of(request.get(name)) for name in ("code", "platform", "type")):
         return bad_request("code, platform and type are required")
-    if not device_id or len(device_id.encode("utf-8", "surrogateescape")) > context.settings.device_id_limit:
+    if not device_id or size(device_id) > context.settings.device_id_limit:
         return bad_request("invalid device id")
     code = context.directory.codes.get(text_of(request.get("code")))
     status = code_status(context, code)

@@ -96,6 +96,10 @@ class Provisioning:
         """Raises: KeyError: the conversation is unknown."""
         self._context.directory.remove_member(self._chat(chat_id), user_id)
 
+    def set_stored_chat_type(self, chat_id: str, stored_type: str | None) -> None:
+        """The type as an older record keeps it, e.g. ``chat`` (ROUTE-3). Raises: KeyError: unknown conversation."""
+        self._chat(chat_id).stored_type = stored_type
+
     def dissolve(self, chat_id: str) -> None:
         """Delete a conversation; its id is unknown from now on. Raises: KeyError: it was unknown before."""
         self._context.directory.remove_conversation(chat_id)

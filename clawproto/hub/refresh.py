@@ -2,7 +2,7 @@
 
 from clawproto.hub.answers import Answer
 from clawproto.hub.context import Context
-from clawproto.hub.frames import decode
+from clawproto.hub.frames import decode, size
 
 OK, INTERNAL, BAD_REQUEST, INVALID = 0, 1, 400, 10003
 
@@ -19,7 +19,7 @@ def _refresh(context: Context, device_id: str, body: bytes) -> Answer:
     token = None if frame is None else frame.get("refresh_token")
     if not isinstance(token, str):
         return Answer(BAD_REQUEST, "invalid request body")
-    if not device_id or len(device_id.encode("utf-8", "surrogateescape")) > context.settings.device_id_limit:
+    if not device_id or size(device_id) > context.settings.device_id_limit:
         return Answer(BAD_REQUEST, "invalid device id")
     if context.switches.outage:
         return Answer(INTERNAL, "internal error")

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from clawproto.hub import pairing, refresh
+from attrs import evolve
+
+from clawproto.hub import media, pairing, refresh
 from clawproto.hub.answers import BAD_METHOD, NOT_FOUND, UNAUTHORIZED, UNAVAILABLE, Answer, http_date
 from clawproto.hub.context import Context
 from clawproto.hub.effects import HttpDrop, HttpRespond
@@ -12,6 +14,8 @@ from clawproto.hub.resources import RESOURCES, Resource
 from clawproto.hub.switches import HttpFault
 
 REFRESH = "/v1/auth/refresh"
+_JSON = ("content-type", "application/json")
+_UPLOADS = ("/media/upload", "/v1/files/upload-url")
 _NEVER_MS = 600_000
 
 _OPEN: dict[tuple[str, str], Callable[[Context, HttpReceived], Answer]] = {
@@ -36,7 +40,8 @@ def receive(context: Context, request: HttpReceived) -> None:
         context.emit(HttpDrop(request.request_id, delay_ms))
         return
     body = b"<html>gateway error</html>" if fault is not None and fault.kind == "garbage" else answer.body()
-    _respond(context, request, answer.status, answer.headers, body, delay_ms)
+    headers = (("content-type", answer.content_type), *answer.headers)
+    _respond(context, request, answer.status, headers, body, delay_ms)
 
 
 def route(context: Context, request: HttpReceived) -> Answer:
@@ -44,8 +49,11 @@ def route(context: Context, request: HttpReceived) -> Answer:
     opened = _OPEN.get((request.method, request.path))
     if opened is not None:
         return opened(context, request)
+    if request.method == "GET" and request.path.startswith("/media/"):
+        return media.download(context, request.path)
     resource, _ = _find(request)
-    if resource is None:
+    uploading = request.method == "POST" and request.path in _UPLOADS
+    if resource is None and not uploading:
         known = {path for _, path in (*_OPEN, *RESOURCES)}
         return BAD_METHOD if request.path in known else NOT_FOUND
     token = _bearer(request)
@@ -54,7 +62,9 @@ def route(context: Context, request: HttpReceived) -> Answer:
     if verdict == "unavailable":
         return UNAVAILABLE
     if verdict == "reject" or owner is None:
-        return UNAUTHORIZED
+        return evolve(UNAUTHORIZED, code=40101) if uploading else UNAUTHORIZED
+    if resource is None:
+        return media.upload(context, request)
     return resource(context, owner, request.path.rpartition("/")[2])
 
 
@@ -63,10 +73,11 @@ def _instead(context: Context, request: HttpReceived, fault: HttpFault) -> bool:
     if fault.kind == "timeout":
         context.emit(HttpDrop(request.request_id, fault.value or _NEVER_MS))
     elif fault.kind == "code":
-        _respond(context, request, 200, (), Answer(fault.value, "scripted").body())
+        _respond(context, request, 200, (_JSON,), Answer(fault.value, "scripted").body())
     elif fault.kind == "status":
         retry_after = () if fault.retry_after is None else (("retry-after", fault.retry_after),)
-        _respond(context, request, fault.value, retry_after, Answer(fault.value, "scripted").body())
+        code = fault.value if fault.code is None else fault.code
+        _respond(context, request, fault.value, (_JSON, *retry_after), Answer(code, "scripted").body())
     else:
         return False
     return True
@@ -80,8 +91,8 @@ def _respond(
     body: bytes,
     delay_ms: int = 0,
 ) -> None:
-    standard = (("content-type", "application/json"), ("date", http_date(context.now.wall_ms)))
-    context.emit(HttpRespond(request.request_id, status, (*standard, *headers), body, delay_ms))
+    date = ("date", http_date(context.now.wall_ms))
+    context.emit(HttpRespond(request.request_id, status, (*headers, date), body, delay_ms))
 
 
 def _find(request: HttpReceived) -> tuple[Resource | None, str]:

@@ -34,11 +34,13 @@ class HttpFault:
             ``delay``: do the work, answer late; ``garbage``: do the work, answer something unreadable.
         value: the code, the status, or milliseconds for ``timeout`` (until the cut), ``lost`` and ``delay``.
         retry_after: value of the ``Retry-After`` header of a ``status``.
+        code: envelope code in the body of a ``status``; None repeats the status.
     """
 
     kind: Literal["code", "status", "timeout", "lost", "delay", "garbage"]
     value: int = 0
     retry_after: str | None = None
+    code: int | None = None
 
 
 @define

@@ -1,5 +1,5 @@
-"""The other end of the wire for the conformance suite: a few lines of hub on real sockets, in threads of its own, so that
-it serves a driver on any loop. It misbehaves exactly when told to. For everything else there is the development hub."""
+"""The other end of the wire for the conformance suite: a few lines of hub on real sockets, in threads of its own, so
+that it serves a driver on any loop. It misbehaves exactly when told to. For the rest there is the development hub."""
 
 import json
 import secrets
@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Literal, NoReturn, Self, TypeAlias
@@ -59,6 +60,7 @@ class Peer:
         self.rest_gate = _open_gate()
         self.pair = _new_pair()
         self.dseq = 0
+        self._counting = threading.Lock()
         self._live: ServerConnection | None = None
         self._sockets: list[socket.socket] = []
         self._changed = threading.Condition()
@@ -122,14 +124,15 @@ class Peer:
 
     def message(self, text: str, number: int) -> None:
         """Send a message from another user, counted."""
-        self.dseq += 1
         body: dict[str, Any] = {
             "body": {"fragments": [{"kind": "text", "text": text}]},
             "context": {"mentions": [], "reply": None},
         }
         payload: dict[str, Any] = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
         sender = {"id": "usr_dora", "type": "direct", "nick_name": "Dora"}
-        self.says("message.send", payload, chat_id=CHAT, chat_type="direct", sender=sender, dseq=self.dseq)
+        with self._counting:
+            self.dseq += 1
+            self.says("message.send", payload, chat_id=CHAT, chat_type="direct", sender=sender, dseq=self.dseq)
 
     def garbles(self) -> None:
         """Send a text frame that is no UTF-8 on the newest socket."""
@@ -199,10 +202,11 @@ class Peer:
             _say(connection, "hello-fail", {"reason": "authentication failed"}, trace_id=connect["trace_id"])
             _hang_up(connection)
         granted = {"device_id": DEVICE, "delivery_mode": "device_replay", "ack_mode": "dseq", "ack_epoch": "epoch-1"}
-        self.dseq = 1
-        self._live = connection
-        _say(connection, "hello-ok", granted, trace_id=connect["trace_id"])
-        _say(connection, "replay.done", {}, dseq=1)
+        with self._counting:  # whoever sees the client ready may send a message; it comes after these
+            self.dseq = 1
+            self._live = connection
+            _say(connection, "hello-ok", granted, trace_id=connect["trace_id"])
+            _say(connection, "replay.done", {}, dseq=1)
 
     def _take(self, connection: ServerConnection, frame: dict[str, Any]) -> None:
         self.uplinks.append(frame)
@@ -246,10 +250,8 @@ def _new_pair() -> tuple[str, str]:
 
 
 def _drop(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it may be gone already
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it is gone already
 
 
 def _hang_up(connection: ServerConnection) -> NoReturn:
@@ -268,18 +270,16 @@ def _handler_for(peer: Peer) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
             status, envelope = peer.answer(self.path, self.headers.get("authorization"), body)
             encoded = json.dumps(envelope).encode()
-            try:
+            with suppress(OSError):  # the client may have given up; some checks want it to
                 self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(encoded)))
                 self.end_headers()
                 self.wfile.write(encoded)
-            except OSError:
-                pass  # the client has given up, which some checks want it to
 
-        do_GET = do_POST = _answer
+        do_GET = do_POST = _answer  # noqa: N815 (the base class looks them up by these names)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's name)
             pass
 
     return Handler

@@ -12,7 +12,7 @@ from clawproto.app_events import AppEvent
 from clawproto.client_api import ClientApi
 from clawproto.policy import Policy
 from clawproto.testing.peer import CHAT, Peer
-from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore
+from clawproto_io.stores import FaultyStore, MemoryStore
 
 Raised = TypeVar("Raised", bound=Exception)
 Work: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
@@ -47,8 +47,8 @@ class DriverAdapter(Protocol):
         """Run a program: ``asyncio.run``, ``trio.run``."""
         ...
 
-    def connect(self, store: CredentialStore, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
-        """The driver's own ``connect``."""
+    def connect(self, store: Any, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
+        """The driver's own ``connect``; the store is a `clawproto_io.stores.CredentialStore`."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -64,7 +64,7 @@ class DriverAdapter(Protocol):
         ...
 
     async def cancelled(self, work: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]) -> bool:
-        """Do ``work`` in a scope or task of its own, handing it a function that cancels it; whether it was cancelled."""
+        """Do ``work`` in a scope or task of its own and hand it what cancels it; whether it was cancelled."""
         ...
 
     def leftovers(self) -> list[str]:

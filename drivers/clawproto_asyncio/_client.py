@@ -18,8 +18,8 @@ from clawproto_io.setup import PairMode, Parts
 class Client:
     """One session. Made by `clawproto_asyncio.connect`; every method is for tasks of the same loop.
 
-    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the loop
-    comes back for the next event, so a message whose handling was cut short comes again (R2-9).
+    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the
+    loop comes back for the next event, so a message whose handling was cut short comes again (R2-9).
     """
 
     def __init__(self, driver: Driver, parts: Parts) -> None:
@@ -39,7 +39,7 @@ class Client:
     @property
     def is_ready(self) -> bool:
         """Connected, and past the handshake."""
-        return self._engine.session.is_ready
+        return self._engine.session.is_ready and not self._engine.stopped
 
     @property
     def credentials(self) -> Credentials | None:
@@ -105,7 +105,7 @@ class Client:
             DriverFailed: the driver broke.
         """
         engine = self._engine
-        while not engine.session.is_ready:
+        while not self.is_ready:
             if engine.stopped:
                 raise self._closed()
             if self._on_logout == "end" and engine.logged_out is not None:

@@ -12,8 +12,8 @@ class GuardedTask(asyncio.Task[None]):
     and tells its owner to stop; ``asyncio.run`` waits for it, and the owner's end is bounded. It is recognised by the
     loop standing still. Any other cancellation comes from within: the timeouts of the libraries in use.
 
-    A program that cancels every task of a running loop by hand does get through; the work then sees a CancelledError with
-    ``is_ended`` unset, reports what it was doing as failed, and the session ends in good order.
+    A program that cancels every task of a running loop by hand does get through; the work then sees a CancelledError
+    with ``is_ended`` unset, reports what it was doing as failed, and the session ends in good order.
 
     Attributes:
         is_ended: the owner has ended it.

@@ -231,7 +231,10 @@ class HubServer:
                     return
 
     async def _serve_http(self, request: web.Request) -> web.StreamResponse:
-        body = await request.read()
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return _json(413, {"code": 41301, "msg": "file is too large"})
         number = self._number()
         headers = {name.lower(): value for name, value in request.headers.items()}
         received = HttpReceived(number, request.method, request.path, dict(request.query), headers, body)

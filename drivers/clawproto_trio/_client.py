@@ -19,8 +19,8 @@ from clawproto_trio._driver import Driver
 class Client:
     """One session. Made by `clawproto_trio.connect`; every method is for tasks of the same run.
 
-    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the loop
-    comes back for the next event, so a message whose handling was cut short comes again (R2-9).
+    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the
+    loop comes back for the next event, so a message whose handling was cut short comes again (R2-9).
     """
 
     def __init__(self, driver: Driver, parts: Parts) -> None:
@@ -40,7 +40,7 @@ class Client:
     @property
     def is_ready(self) -> bool:
         """Connected, and past the handshake."""
-        return self._engine.session.is_ready
+        return self._engine.session.is_ready and not self._engine.stopped
 
     @property
     def credentials(self) -> Credentials | None:
@@ -109,7 +109,7 @@ class Client:
         """
         engine = self._engine
         await trio.lowlevel.checkpoint()
-        while not engine.session.is_ready:
+        while not self.is_ready:
             if engine.stopped:
                 raise self._closed()
             if self._on_logout == "end" and engine.logged_out is not None:

@@ -50,8 +50,9 @@ async def connect(
 ) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
-    Leaving the block stops the session and waits until a rotation on its way is saved, for at most ``shutdown_timeout``,
-    also if it is cancelled: the session runs shielded in a nursery of this block. Nothing is left running. An error of the block comes out as it is.
+    Leaving the block stops the session and waits until a rotation on its way is saved, for at most
+    ``shutdown_timeout``, also if it is cancelled: the session runs shielded in a nursery of this block. Nothing is left
+    running. An error of the block comes out as it is.
 
     Args:
         store: where the credentials are, or the path of an SQLite file. A store that is given stays open.
@@ -72,8 +73,8 @@ async def connect(
         observer: called after every step with instant, event, effects and state; what it raises is logged.
         clock: None: the system's.
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
-        on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs the
-            agent again (OUT-8).
+        on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
+            the agent again (OUT-8).
 
     Raises:
         StoreError: the store could not be read; nothing was started.

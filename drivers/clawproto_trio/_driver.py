@@ -8,8 +8,9 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
                                                        └── socket    one a generation: opens, then reads; its writer
                                                                      and the library's task live in nurseries of its own
 
-The tasks hang in the tree of the caller's block, so that nothing outlives it; the shield is there because a cancellation
-must not tear a rotation apart. It lasts until the session is finished, or for ``shutdown_timeout`` after the stop.
+The tasks hang in the tree of the caller's block, so that nothing outlives it; the shield is there because a
+cancellation must not tear a rotation apart. It lasts until the session is finished, or for ``shutdown_timeout`` after
+the stop.
 """
 
 from math import inf
@@ -28,7 +29,7 @@ from clawproto_io.clock import Clock
 from clawproto_io.jobs import run_http_job, run_store_job
 from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 from clawproto_trio._signal import Signal
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
@@ -201,7 +202,7 @@ class Driver:
     async def _run_socket(self, opening: Open, socket: "_Socket") -> None:
         generation = opening.generation
         is_open = False
-        closing: tuple[int, str] = (1006, "")
+        closing: tuple[int, str] = (NO_CLOSE_FRAME, "")
         with socket.scope:
             try:
                 async with open_websocket(opening, self._parts.sockets, self._parts.clock) as websocket:

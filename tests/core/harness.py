@@ -285,6 +285,15 @@ class Bench:
             connect.generation, frame("hello-ok", hello, at_ms=self.now.wall_ms, trace_id=sent["trace_id"])
         )
 
+    def opened(self) -> Opened:
+        """The last socket opened is open."""
+        return Opened(self.generation)
+
+    def handshake(self) -> None:
+        """Take the last socket as far as our ``connect``, whatever ``greet`` says."""
+        self.step(self.opened())
+        self.step(self.challenge(self.generation))
+
     def hello_fail(self, generation: int, reason: Json) -> tuple[Effect, ...]:
         """The hub refuses the handshake of socket ``generation`` and drops it."""
         text = frame("hello-fail", {"reason": reason}, at_ms=self.now.wall_ms)

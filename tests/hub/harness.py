@@ -1,5 +1,6 @@
 """A hub under virtual time with clients that are nothing but lists of frames."""
 
+import contextlib
 import json
 from typing import Any, cast
 
@@ -98,10 +99,8 @@ class World:
                     assert client.ended is None, "a frame after the end"
                     client.sends.append(effect)
                     client.texts.append(effect.text)
-                    try:
+                    with contextlib.suppress(ValueError):
                         client.frames.append(json.loads(effect.text))
-                    except ValueError:
-                        pass
                 case SendPing():
                     self.clients[effect.conn].pings += 1
                 case CloseSocket() | CutSocket():
@@ -114,6 +113,10 @@ class World:
             ]
             if written and client.writing and client.ended is None:
                 self.handle(SocketWritten(client.conn, written[-1]))
+
+    def handle_written(self, client: Client, number: int) -> None:
+        """Report only the first ``number`` frames of a socket as written."""
+        self.handle(SocketWritten(client.conn, number))
 
     def do(self, _result: object = None) -> None:
         """Carry out what a control has asked for: ``world.do(world.hub.kick())``."""
@@ -211,9 +214,12 @@ def frame(event: str, payload: object = None, *, trace_id: str = "t-1", **fields
     return head if payload is None else {**head, "payload": payload}
 
 
-def message(chat_id: str, text: str = "hi", message_id: str | None = "msg-1", **fields: object) -> Frame:
+def message(chat_id: str, text: str = "hi", message_id: str | None = "msg-1", **fields: Any) -> Frame:
     """A ``message.send`` uplink."""
-    content = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
+    content: Frame = {
+        "body": {"fragments": [{"kind": "text", "text": text}]},
+        "context": {"mentions": [], "reply": None},
+    }
     payload: Frame = {"message_mode": "normal", "message": content}
     if message_id is not None:
         payload["message_id"] = message_id

@@ -1,100 +1,23 @@
 """Both drivers pass the conformance suite."""
 
-import asyncio
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import pytest
-import trio
 
-import clawproto_asyncio
-import clawproto_trio
-from clawproto.client_api import ClientApi
 from clawproto.testing.conformance import CHECKS, run_check
-from clawproto.testing.stage import Check, DriverAdapter, Work
-from clawproto_io.stores import CredentialStore
+from clawproto.testing.stage import Check, DriverAdapter
+from tests.integration.driver_adapters import ADAPTERS
 
 
-class AsyncioAdapter:
-    name = "asyncio"
-
-    def run(self, main: Callable[[], Awaitable[None]]) -> None:
-        async def program() -> None:
-            await main()
-
-        asyncio.run(program())
-
-    def connect(self, store: CredentialStore, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
-        return clawproto_asyncio.connect(store, **settings)
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-    async def within(self, seconds: float, work: Work) -> None:
-        async with asyncio.timeout(seconds):
-            await work()
-
-    async def together(self, *works: Work) -> None:
-        async with asyncio.TaskGroup() as group:
-            for work in works:
-                group.create_task(work())
-
-    async def cancelled(self, work: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]) -> bool:
-        def stop() -> None:
-            task.cancel()
-
-        task = asyncio.create_task(work(stop))
-        try:
-            await task
-        except asyncio.CancelledError:
-            if not task.cancelled():
-                raise
-        return task.cancelled()
-
-    def leftovers(self) -> list[str]:
-        return [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-
-
-class TrioAdapter:
-    name = "trio"
-
-    def run(self, main: Callable[[], Awaitable[None]]) -> None:
-        trio.run(main)
-
-    def connect(self, store: CredentialStore, **settings: Any) -> AbstractAsyncContextManager[ClientApi]:
-        return clawproto_trio.connect(store, **settings)
-
-    async def sleep(self, seconds: float) -> None:
-        await trio.sleep(seconds)
-
-    async def within(self, seconds: float, work: Work) -> None:
-        try:
-            with trio.fail_after(seconds):
-                await work()
-        except trio.TooSlowError:
-            raise TimeoutError from None
-
-    async def together(self, *works: Work) -> None:
-        async with trio.open_nursery() as nursery:
-            for work in works:
-                nursery.start_soon(work)
-
-    async def cancelled(self, work: Callable[[Callable[[], None]], Coroutine[Any, Any, None]]) -> bool:
-        with trio.CancelScope() as scope:
-            await work(scope.cancel)
-        return scope.cancelled_caught
-
-    def leftovers(self) -> list[str]:
-        nurseries = trio.lowlevel.current_task().child_nurseries
-        return [child.name for nursery in nurseries for child in nursery.child_tasks]
+def _rules(check: Check) -> list[str]:
+    """The rules that a check names, in brackets, in its docstring."""
+    brackets = re.findall(r"\(([A-Z0-9,\s-]+)\)", inspect.getdoc(check) or "")
+    return [rule for names in brackets for rule in re.split(r",\s*", names)]
 
 
 def _marks(check: Check) -> list[pytest.MarkDecorator]:
-    """Citing the rules that a check names in its docstring."""
-    rules = re.findall(r"\b(?!UTF-)[A-Z][A-Z0-9]*-\d+\b", inspect.getdoc(check) or "")
+    rules = _rules(check)
     return [pytest.mark.rule(*rules)] if rules else []
 
 
@@ -102,6 +25,6 @@ def _marks(check: Check) -> list[pytest.MarkDecorator]:
     "check",
     [pytest.param(check, marks=_marks(check), id=check.__name__) for check in CHECKS],
 )
-@pytest.mark.parametrize("adapter", [AsyncioAdapter(), TrioAdapter()], ids=lambda adapter: adapter.name)
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
 def test_conformance(adapter: DriverAdapter, check: Check) -> None:
     run_check(adapter, check)

@@ -35,7 +35,8 @@ def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
     downlink = context.build("message.reaction", relayed)
     stamp(context, downlink, frame, connection, chat)
     fate = acknowledge(context, connection, frame, slot)  # RX-4
-    row = Row(0, slot, encode(downlink), connection.user_id, connection.device_id, stamped=False)  # D-26
+    stamped = context.settings.stamp_reactions  # D-26
+    row = Row(0, slot, encode(downlink), connection.user_id, connection.device_id, stamped)
     store(context, recipients(chat, connection), row)
     return fate
 

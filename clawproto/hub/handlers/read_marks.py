@@ -12,6 +12,8 @@ def _handle(context: Context, connection: Connection, frame: JsonObject) -> str:
         return "SILENT-6"
     marks = context.read_marks.setdefault(connection.user_id, {})
     marks[chat_id] = max(mark, marks.pop(chat_id, 0))  # newest chat last
+    while len(marks) > context.settings.read_mark_chats:
+        del marks[next(iter(marks))]
     downlink = context.build("message.read", {"last_read_emitted_at": marks[chat_id]})
     downlink |= {"chat_id": chat_id, "sender": context.sender(connection.user_id)}
     for sibling in context.of_user(connection.user_id):

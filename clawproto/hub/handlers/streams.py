@@ -65,4 +65,9 @@ def _store_merged(
     store(context, due, row)
 
 
-HANDLERS = dict.fromkeys(("message.created", "message.add", "message.done", "message.failed"), _handle)
+HANDLERS = {
+    "message.created": _handle,
+    "message.add": _handle,
+    "message.done": _handle,
+    "message.failed": _handle,
+}

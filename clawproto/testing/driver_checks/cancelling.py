@@ -60,7 +60,8 @@ async def check_a_cancelled_send_is_sent(scene: Scene) -> None:
 
 
 async def check_a_cancelled_refresh_goes_on(scene: Scene) -> None:
-    """The flight belongs to the session: a caller that leaves changes nothing, and the next one joins it."""
+    """The flight belongs to the session: a caller that leaves changes nothing, and the next one joins it
+    (REF-48, REF-12)."""
     async with scene.connect() as client:
         await client.wait_ready()
         scene.peer.refresh_gate.clear()

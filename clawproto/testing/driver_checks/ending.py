@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from clawproto import errors
 from clawproto.app_events import (
@@ -57,45 +58,45 @@ async def check_a_cancelled_block_waits_for_a_rotation(scene: Scene) -> None:
 
 
 async def check_leaving_waits_for_a_save(scene: Scene) -> None:
-    """The disk is full when the pair arrives and has room a little later: the pair is saved before the block ends."""
+    """The disk is full when the pair arrives and has room a little later: the pair is saved before the block ends
+    (REF-10, REF-32)."""
     async with scene.connect() as client:
         await client.wait_ready()
         scene.fill_disk_at_next_refresh()
-        try:
+        with suppress(errors.RefreshFailed):
             await client.refresh()
-        except errors.RefreshFailed:
-            pass
         threading.Timer(0.2, lambda: setattr(scene.store, "full", False)).start()
     assert await scene.stored_refresh() == scene.peer.pair[1]
 
 
 async def check_a_pair_that_cannot_be_saved_is_reported(scene: Scene) -> None:
     """The end is bounded; the loss is an exception, without a token in its text (REF-10, AUTH-9)."""
-    try:
+
+    async def hold() -> None:
         async with scene.connect(shutdown_timeout=0.3) as client:
             await client.wait_ready()
             scene.fill_disk_at_next_refresh()
-            try:
-                await client.refresh()
-            except errors.RefreshFailed as error:
-                assert scene.peer.pair[1] not in repr(error)
+            failed = await raises(errors.RefreshFailed, client.refresh)
+            assert scene.peer.pair[1] not in repr(failed)
             await scene.event(client, SaveAlarm)
-    except errors.RotationUnsaved as error:
-        assert scene.peer.pair[0] not in str(error) and scene.peer.pair[1] not in str(error)
-    else:
-        raise AssertionError("the pair is lost and nobody was told")
+
+    unsaved = await raises(errors.RotationUnsaved, hold)
+    assert scene.peer.pair[0] not in str(unsaved)
+    assert scene.peer.pair[1] not in str(unsaved)
 
 
 async def check_the_error_of_the_block_comes_out(scene: Scene) -> None:
     """As it is: no group around it, and its cause intact."""
     cause = KeyError("cause")
     error = ValueError("mine")
-    try:
+
+    async def hold() -> None:
         async with scene.connect() as client:
             await client.wait_ready()
             raise error from cause
-    except ValueError as caught:
-        assert caught is error and caught.__cause__ is cause
+
+    assert await raises(ValueError, hold) is error
+    assert error.__cause__ is cause
 
 
 async def check_closing_from_another_task_ends_everything(scene: Scene) -> None:
@@ -111,11 +112,9 @@ async def check_closing_from_another_task_ends_everything(scene: Scene) -> None:
             ended.append("iteration")
 
         async def send() -> None:
-            try:
-                await client.send(CHAT, "hello")
-            except errors.SessionClosed as error:
-                assert error.transmitted
-                ended.append("send")
+            closed = await raises(errors.SessionClosed, lambda: client.send(CHAT, "hello"))
+            assert closed.transmitted
+            ended.append("send")
 
         async def close() -> None:
             await scene.until(lambda: scene.peer.sent("message.send"))

@@ -73,7 +73,7 @@ async def check_a_full_inbox_stops_the_reading_and_nothing_is_lost(scene: Scene)
 
 
 async def check_a_full_inbox_does_not_hold_up_the_end(scene: Scene) -> None:
-    """Nobody iterates, the inbox is full, the socket as well: leaving is still quick, and nothing unread is acknowledged."""
+    """Nobody iterates, inbox and socket are full: leaving is still quick, and nothing unread is acknowledged."""
 
     async def hold() -> None:
         async with scene.connect(inbox_limit=InboxLimit(events=2)) as client:
@@ -87,7 +87,8 @@ async def check_a_full_inbox_does_not_hold_up_the_end(scene: Scene) -> None:
 
 
 async def check_the_end_of_the_stream_at_every_stage_of_the_handshake(scene: Scene) -> None:
-    """Each is a failed attempt like any other; the session comes through in the end."""
+    """Each is a failed attempt like any other; the session comes through in the end
+    (HS-19, CLOSE-9, AUTH-7)."""
     scene.peer.stages.extend(["drop-upgrade", "redirect", "drop", "drop-after-challenge", "drop-after-connect"])
     async with scene.connect() as client:
         await client.wait_ready()
@@ -96,7 +97,8 @@ async def check_the_end_of_the_stream_at_every_stage_of_the_handshake(scene: Sce
 
 
 async def check_a_silent_peer_is_given_up(scene: Scene) -> None:
-    """The upgrade succeeds and nothing follows: the handshake deadline drops the socket."""
+    """The upgrade succeeds and nothing follows: the handshake deadline drops the socket
+    (HS-4)."""
     scene.peer.stages.append("silent")
     async with scene.connect(changes={"handshake_timeout_ms": 200}) as client:
         await client.wait_ready()
@@ -115,7 +117,7 @@ async def check_takeover(scene: Scene) -> None:
 
 
 async def check_close_codes_arrive(scene: Scene) -> None:
-    """The code of the CLOSE frame, and 1006 where there was none."""
+    """The code of the CLOSE frame, and 1006 where there was none (CLOSE-2)."""
     async with scene.connect() as client:
         await client.wait_ready()
         scene.peer.closes(4321, "why")
@@ -166,3 +168,13 @@ async def check_bytes_that_are_no_text_close_nothing(scene: Scene) -> None:
         scene.peer.message("hi", 1)
         await scene.event(client, MessageReceived)
     assert len(scene.peer.presented) == 1
+
+
+async def check_an_oversized_downlink_costs_its_socket(scene: Scene) -> None:
+    """It is not read into memory, and the code that the driver itself sent is not taken for the hub's."""
+    async with scene.connect(changes={"downlink_limit": 20_000}) as client:
+        await client.wait_ready()
+        scene.peer.message(noise(60_000), 1)
+        event = await scene.event(client, Disconnected)
+        assert event.code == 1006, event
+        await scene.event(client, Ready)
