@@ -81,7 +81,7 @@ def advance(link: LinkState, tokens: TokenState, turn: Turn) -> LinkState:
         case Closing():
             if turn.mono >= phase.deadline:
                 turn.do(Abort(phase.generation))
-                return _down(link, phase, turn)
+                return _down(link, phase, None, turn)
         case Unstarted() | Ended():
             pass
     return link
@@ -332,7 +332,7 @@ def closed(link: LinkState, event: Closed, turn: Turn) -> LinkState:
     if event.generation != generation(link):
         return link
     if isinstance(phase, Closing):
-        return _down(link, phase, turn)
+        return _down(link, phase, event.code, turn)
     if isinstance(phase, Online) and turn.mono >= phase.since + turn.policy.stable_after_ms:
         link = evolve(link, attempts=0)  # CLOSE-4
     if event.code in CODES_TAKEN_OVER:
@@ -373,9 +373,9 @@ def _retry(link: LinkState, code: int | None, reason: str, turn: Turn, floor_ms:
     return evolve(link, phase=Down(turn.mono + delay), attempts=attempts, typing=())
 
 
-def _down(link: LinkState, phase: Closing, turn: Turn) -> LinkState:
+def _down(link: LinkState, phase: Closing, code: int | None, turn: Turn) -> LinkState:
     wait = None if phase.not_before is None or link.overrun else max(0, phase.not_before - turn.mono)
-    turn.emit(Disconnected(CODE_NORMAL, phase.reason, wait, phase.planned))
+    turn.emit(Disconnected(code, phase.reason, wait, phase.planned))
     return evolve(link, phase=Down(phase.not_before or turn.mono), typing=())
 
 
