@@ -63,6 +63,8 @@ from clawproto.testing.invariants import History, check
 T0 = 1_790_000_000_000  # wall clock at the start of every bench
 MONO = 7_000_000  # monotonic clock at the start of every bench
 SEED = bytes(range(16))
+# The protocol's numbers, but nothing is repeated on an idle socket: days pass in fewer steps.
+QUIET = Policy(ping_after_ms=400 * DAY_MS, ack_repeat_ms=400 * DAY_MS)
 
 Found = TypeVar("Found")
 StoreEffect = RecordIntent | Persist | Logout | Reload
@@ -268,6 +270,8 @@ class Bench:
                 return [Opened(effect.generation), self.challenge(effect.generation)]
             case SendFrame(event="connect") if self.greet:
                 return [self.hello(effect)]
+            case SendFrame(event="ping") if self.greet:
+                return [FrameReceived(effect.generation, frame("pong", {}, at_ms=self.now.wall_ms))]
             case Close() | Reconnect() if self.greet:
                 return [Closed(effect.generation, 1000)]
             case _:
