@@ -204,6 +204,7 @@ class Bench:
         calls: other HTTP requests that nobody has answered yet, by number.
         waiting: store operations that were held back.
         results: how commands were resolved.
+        hub_offset: the hub's clock minus ours, milliseconds.
     """
 
     def __init__(
@@ -230,6 +231,7 @@ class Bench:
         self.calls: dict[int, RequestHttp] = {}
         self.waiting: list[StoreEffect] = []
         self.results: dict[int, Result] = {}
+        self.hub_offset = 0
         self._history = History()
         self._command = 0
         if start:
@@ -280,7 +282,7 @@ class Bench:
 
     def challenge(self, generation: int) -> FrameReceived:
         nonce: dict[str, Json] = {"nonce": "q0Yx3bVtL8mWc2RkZ7dNaP5s"}
-        return FrameReceived(generation, frame("connect.challenge", nonce, at_ms=self.now.wall_ms))
+        return FrameReceived(generation, frame("connect.challenge", nonce, at_ms=self.now.wall_ms + self.hub_offset))
 
     def hello(self, connect: SendFrame) -> FrameReceived:
         sent = json.loads(connect.text)
