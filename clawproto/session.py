@@ -163,6 +163,7 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
     known = state.tokens.credentials
     if paired or (known is not None and known.identity != event.credentials.identity):
         state = connection.renew(state, turn)
+        state = evolve(state, link=link.other_identity(state.link))
     return evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
 
 
