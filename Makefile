@@ -1,0 +1,68 @@
+# Everything that one does with this repository. Needs Python >= 3.11 with pip, and make.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done; echo python3)
+BIN := .venv/bin
+ARGS ?=
+# The groups of rules in which no rule may be without a passing test.
+GROUPS ?=
+
+.PHONY: help
+help:
+	@echo "make demo   a hub and two agents, through pairing, rotations, outages and logout"
+	@echo "make test   the whole suite: on this Python and others installed, with and without msgspec"
+	@echo "make quick  the suite once, on this Python       make lint    style"
+	@echo "make types  pyright and mypy                     make bench   benchmarks"
+	@echo "make soak   long random searches                 make lock    renew requirements-dev.lock"
+	@echo "make build  wheel and sdist                      make clean   remove what was made"
+
+# Quick when nothing has changed; the script knows when an environment is out of date.
+.PHONY: environment
+environment:
+	@$(PYTHON) tools/environments.py create .venv
+
+.PHONY: demo
+demo: environment
+	$(BIN)/clawproto demo $(ARGS)
+
+.PHONY: test
+test: environment
+	@$(BIN)/python tools/environments.py test $(if $(GROUPS),--require-groups=$(GROUPS)) $(ARGS)
+
+.PHONY: quick
+quick: environment
+	$(BIN)/python -m pytest -q -n auto $(ARGS)
+
+.PHONY: lint
+lint: environment
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: environment
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/mypy
+
+.PHONY: bench
+bench: environment
+	$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: soak
+soak: environment
+	$(BIN)/python -m pytest -q -n auto --hypothesis-profile=soak $(ARGS)
+
+.PHONY: lock
+lock: environment
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--output-file requirements-dev.lock pyproject.toml
+
+.PHONY: build
+build: environment
+	rm -rf dist
+	$(BIN)/hatchling build
+
+.PHONY: clean
+clean:
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
