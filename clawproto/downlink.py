@@ -45,7 +45,7 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
         state = evolve(state, link=heard)
     phase = state.link.phase
     if isinstance(frame, BadFrame):
-        state = evolve(state, link=link.reject_bad_frame(state.link, frame, turn))
+        state = evolve(state, link=link.rejected_frame(state.link, None, frame.problem, frame.excerpt, turn))
         if frame.dseq is None or not isinstance(phase, Online):
             return state
         frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)

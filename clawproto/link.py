@@ -36,7 +36,7 @@ from clawproto.timing import reconnect_delay_ms, takeover_floor_ms
 from clawproto.tokens_state import TokenState, current_tokens, is_in_flight, is_near_expiry, may_open
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_connect, encode_ping, encode_typing
-from clawproto.wire.values import BadFrame, Challenge, Frame, HelloFail, HelloOk
+from clawproto.wire.values import Challenge, Frame, HelloFail, HelloOk
 
 CODE_NORMAL = 1000
 CODE_TOO_LARGE = 1009
@@ -245,11 +245,6 @@ def rejected_frame(link: LinkState, event: str | None, problem: str, excerpt: st
     dropped = link.frames_rejected + 1
     turn.emit(FrameRejected(event, problem, excerpt, dropped))
     return evolve(link, frames_rejected=dropped)
-
-
-def reject_bad_frame(link: LinkState, frame: BadFrame, turn: Turn) -> LinkState:
-    """A message that is no frame at all."""
-    return rejected_frame(link, None, frame.problem, frame.excerpt, turn)
 
 
 # --- closing -------------------------------------------------------------------------------------------------------

@@ -1,12 +1,7 @@
 """Pytest plugin: which rules of the protocol do the tests that passed check?
 
-<<<<<<< HEAD
-A test names the rules that it checks: ``@pytest.mark.rule("REF-10", "REF-9")``. The rules are the numbered lines of the
-file named by the ini option ``rule_catalogue``. Naming one that does not exist is an error of collection. A rule
-=======
 A test names the rules that it checks: ``@pytest.mark.rule("REF-10", "REF-9")``. The rules are the numbered lines of
 the file named by the ini option ``rule_catalogue``. Naming one that does not exist is an error of collection. A rule
->>>>>>> refs/heads/project
 counts as checked when a test that names it ran and passed. Under xdist the workers collect and run, and their reports
 carry the names to the controller, which counts.
 """

@@ -16,7 +16,7 @@ PACKAGES = ["clawproto", *(f"drivers/{path.parent.name}" for path in sorted((ROO
 MODULES = [file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))]
 
 # /home/name and /Users/name, Windows profiles, and root's own directory.
-HOME_PATH = re.compile(r"/(?:home|Users)/[a-z][\w.-]*|[A-Z]:\\Users\\|(?<![\w.])/root/", re.IGNORECASE)
+HOME_PATH = re.compile(r"/(?:home|Users)/[A-Za-z][\w.-]*|[A-Za-z]:\\Users\\|(?<![\w.])/root/")
 
 
 def tracked_files() -> list[Path]:
