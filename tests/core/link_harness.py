@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from clawproto.app_events import Disconnected, MessageReceived
 from clawproto.credentials import Credentials
-from clawproto.effects import Abort, Close, Effect, Emit, Open, Reconnect, SendFrame
+from clawproto.effects import Abort, Close, Effect, Emit, Open, Reconnect, RequestRefresh, SendFrame
 from clawproto.events import Closed, Event, FrameReceived, Opened, Send, Settle, SetTyping
 from clawproto.json_types import Json
 from clawproto.link_state import Online
@@ -149,6 +149,12 @@ class LinkBench(Bench):
         begin = self.now.mono_ms
         self.run_until(Open, within_ms=within_ms)
         return self.now.mono_ms - begin
+
+    def run_until_refresh(self) -> None:
+        """Let hours pass until the token is due and the session asks for another one."""
+        self.liveness = False  # thousands of idle steps
+        self.run_until(RequestRefresh)
+        self.liveness = True
 
     def retries(self) -> list[int | None]:
         """Delay of each disconnection so far."""
