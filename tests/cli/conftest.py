@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from attrs import define, frozen
-from clawproto_cli.app import main
 from click.testing import CliRunner
+
+from clawproto_cli.app import main
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "clawproto_cli"]

@@ -98,7 +98,9 @@ def test_login_without_an_access_token_stores_nothing(tmp_path: Path, stdin: str
 
 
 def test_login_with_half_of_the_environment_is_wrong_usage(tmp_path: Path) -> None:
-    done = clawproto(*LOGIN, "--store", str(tmp_path / "a.db"), stdin="x\ny\n", CLAWPROTO_REFRESH_TOKEN="refresh-secret")
+    done = clawproto(
+        *LOGIN, "--store", str(tmp_path / "a.db"), stdin="x\ny\n", CLAWPROTO_REFRESH_TOKEN="refresh-secret"
+    )
     assert done.returncode == 2
     assert "CLAWPROTO_ACCESS_TOKEN is not" in done.stderr
 
