@@ -1,5 +1,5 @@
-"""What the methods of a driver's client do apart from waiting: build the command, and turn its result into a value or an
-exception. Both drivers share it, and a third one should."""
+"""What the methods of a driver's client do apart from waiting: build the command, and turn its result into a value or
+an exception. Both drivers share it, and a third one should."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

@@ -52,7 +52,7 @@ def renew(state: State, turn: Turn) -> State:
 def close(state: State, reason: str, turn: Turn) -> State:
     """Close in good order; whether and when the next socket comes is up to the tokens (OUT-7)."""
     state = flush(state, turn)
-    return evolve(state, link=link.close(state.link, link.CODE_NORMAL, reason, turn.mono, turn))
+    return evolve(state, link=link.close(state.link, link.CODE_NORMAL, reason, None, turn))
 
 
 def follow(state: State, turn: Turn) -> State:

@@ -32,7 +32,6 @@ from clawproto.wire.values import (
     Typing,
 )
 
-
 _POISON = Pong()  # a payload that asks for nothing
 
 

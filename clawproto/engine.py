@@ -11,8 +11,8 @@ between a step and the queueing of its effects::
                                            ├─> inbox                      Emit; bounded
                                            └─> waiters                    Resolve; each exactly once
 
-``on_step`` is called after every step. There the driver starts the jobs, wakes the writers and whoever waits for the inbox,
-and arms its timer with `Engine.next_deadline`. A driver for a loop of its own is built from this class, see the
+``on_step`` is called after every step. There the driver starts the jobs, wakes the writers and whoever waits for the
+inbox, and arms its timer with `Engine.next_deadline`. A driver for another loop is built from this class, too; see the
 conformance suite in ``clawproto.testing``.
 """
 
@@ -124,7 +124,7 @@ class Engine:
     ) -> None:
         self.session = session
         self.on_step = on_step
-        self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, lambda delivery: self.handle(Settle(delivery)))
+        self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, self._settle)
         self.store_jobs: deque[StoreJob] = deque()
         self.http_jobs: deque[HttpJob] = deque()
         self.openings: deque[Open] = deque()
@@ -132,6 +132,7 @@ class Engine:
         self.links: dict[int, Link] = {}
         self.paused = False
         self.stopped = False
+        self.is_shut = False
         self.logged_out: app_events.LoggedOut | None = None
         self.credentials_needed = False
         self._logout_told: app_events.LoggedOut | None = None
@@ -178,15 +179,15 @@ class Engine:
             raise
 
     def receive(self, generation: int, data: str | bytes) -> None:
-        """Feed a frame. Frames of a dropped socket go nowhere, and so do frames that a socket under way to its end still
-        brings while the inbox is full: they were not acknowledged and come again."""
+        """Feed a frame. Frames of a dropped socket go nowhere, and so does what a closing socket still brings while the
+        inbox is full: it was not acknowledged and comes again."""
         link = self.links.get(generation)
         if link is not None and not (link.closing and self.paused):
             self.handle(FrameReceived(generation, data))
 
     def shut(self) -> None:
         """No more steps: whatever still waits is told that the session has stopped. Harmless when repeated."""
-        self.stopped = True
+        self.stopped = self.is_shut = True
         waiters, self._waiters = self._waiters, {}
         for resolve in waiters.values():
             resolve(StoppedResult())
@@ -217,8 +218,8 @@ class Engine:
         return self.session.next_deadline()
 
     def may_read(self, generation: int) -> bool:
-        """Whether the reader of this socket should ask for the next frame. A full inbox does not hold up a handshake, which
-        brings nothing for the application, nor a closing."""
+        """Whether the reader of this socket should ask for the next frame. A full inbox holds up neither a handshake,
+        which brings nothing for the application, nor a closing."""
         link = self.links.get(generation)
         return link is not None and (not self.paused or link.closing or not self.session.is_ready)
 
@@ -233,6 +234,10 @@ class Engine:
         return bool(self._flights) or self._unsaved is not None
 
     # --- the step ---
+
+    def _settle(self, delivery: int) -> None:
+        if not self.is_shut:
+            self.handle(Settle(delivery))
 
     def _step(self, event: Event) -> None:
         now = self._now()

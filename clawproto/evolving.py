@@ -6,8 +6,10 @@ function of its own, generated once. Validators do not run: they belong to setti
 
 from typing import TYPE_CHECKING
 
+__all__ = ["evolve"]
+
 if TYPE_CHECKING:
-    from attrs import evolve as evolve
+    from attrs import evolve
 else:
     from attrs import fields
 

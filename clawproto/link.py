@@ -81,7 +81,7 @@ def advance(link: LinkState, tokens: TokenState, turn: Turn) -> LinkState:
         case Closing():
             if turn.mono >= phase.deadline:
                 turn.do(Abort(phase.generation))
-                return _down(link, phase, turn)
+                return _down(link, phase, None, turn)
         case Unstarted() | Ended():
             pass
     return link
@@ -253,9 +253,14 @@ def reject_bad_frame(link: LinkState, frame: BadFrame, turn: Turn) -> LinkState:
 # --- closing -------------------------------------------------------------------------------------------------------
 
 
-def close(link: LinkState, code: int, reason: str, not_before: int, turn: Turn, *, planned: bool = False) -> LinkState:
-    """Close in good order and be `Down` until ``not_before``: end our typing first (CLOSE-12); the caller has flushed
-    the acks (R2-16). Without an open socket only the instant changes."""
+def close(
+    link: LinkState, code: int, reason: str, not_before: int | None, turn: Turn, *, planned: bool = False
+) -> LinkState:
+    """Close in good order and be `Down` until ``not_before`` (None: until something else happens).
+
+    Our typing is ended first (CLOSE-12); the caller has flushed the acks (R2-16). Without an open socket only the
+    instant changes.
+    """
     phase = link.phase
     match phase:
         case Online():
@@ -266,11 +271,11 @@ def close(link: LinkState, code: int, reason: str, not_before: int, turn: Turn, 
             turn.do(Close(phase.generation, code, reason))
         case Opening():
             turn.do(Abort(phase.generation))
-            return evolve(link, phase=Down(not_before))
+            return evolve(link, phase=Down(not_before or turn.mono))
         case Closing():
             return evolve(link, phase=evolve(phase, not_before=not_before))
         case Down():
-            return evolve(link, phase=Down(not_before))
+            return evolve(link, phase=Down(not_before or turn.mono))
         case Unstarted() | Ended():
             return link
     closing = Closing(
@@ -317,7 +322,7 @@ def hurry(link: LinkState, turn: Turn) -> LinkState:
 
 def stop(link: LinkState, turn: Turn) -> LinkState:
     """End of the session."""
-    link = close(link, CODE_NORMAL, "session ended", turn.mono, turn, planned=True)
+    link = close(link, CODE_NORMAL, "session ended", None, turn, planned=True)
     return link if isinstance(link.phase, Closing) else evolve(link, phase=Ended())
 
 
@@ -327,7 +332,7 @@ def closed(link: LinkState, event: Closed, turn: Turn) -> LinkState:
     if event.generation != generation(link):
         return link
     if isinstance(phase, Closing):
-        return _down(link, phase, turn)
+        return _down(link, phase, event.code, turn)
     if isinstance(phase, Online) and turn.mono >= phase.since + turn.policy.stable_after_ms:
         link = evolve(link, attempts=0)  # CLOSE-4
     if event.code in CODES_TAKEN_OVER:
@@ -368,10 +373,10 @@ def _retry(link: LinkState, code: int | None, reason: str, turn: Turn, floor_ms:
     return evolve(link, phase=Down(turn.mono + delay), attempts=attempts, typing=())
 
 
-def _down(link: LinkState, phase: Closing, turn: Turn) -> LinkState:
-    wait = max(0, phase.not_before - turn.mono)
-    turn.emit(Disconnected(CODE_NORMAL, phase.reason, None if link.overrun else wait, phase.planned))
-    return evolve(link, phase=Down(phase.not_before), typing=())
+def _down(link: LinkState, phase: Closing, code: int | None, turn: Turn) -> LinkState:
+    wait = None if phase.not_before is None or link.overrun else max(0, phase.not_before - turn.mono)
+    turn.emit(Disconnected(code, phase.reason, wait, phase.planned))
+    return evolve(link, phase=Down(phase.not_before or turn.mono), typing=())
 
 
 def deadline(link: LinkState, tokens: TokenState, turn: Turn) -> int | None:

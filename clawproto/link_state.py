@@ -69,14 +69,14 @@ class Closing:
 
     Attributes:
         deadline: then the transport is dropped (CLOSE-12).
-        not_before: for the `Down` that follows.
+        not_before: for the `Down` that follows; None if something else than time is awaited then.
         online: ``hello-ok`` had been reached.
         planned: a token change or the end of the session, no trouble (REF-26).
     """
 
     generation: int
     deadline: int
-    not_before: int
+    not_before: int | None
     online: bool
     planned: bool
     reason: str

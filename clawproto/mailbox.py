@@ -18,7 +18,7 @@ from clawproto.app_events import AppEvent
 SettleMode: TypeAlias = Literal["auto", "explicit"]
 
 # News about the session itself: while the queue is full, a new one displaces the oldest, so that an application which
-# does not listen for days cannot fill the memory. Everything else arrives by frames, which stop while the queue is full.
+# does not listen for days cannot fill the memory. Everything else arrives by frames, which stop while it is full.
 _STATUS = (
     app_events.Ready,
     app_events.ReplayFinished,

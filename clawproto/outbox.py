@@ -337,7 +337,7 @@ def _timed_out(outbox: OutboxState, number: int, online: int | None, turn: Turn)
 
 
 def _waiting(outbox: OutboxState) -> Iterator[tuple[int, Entry]]:
-    for _, entry in outbox.entries.items():
+    for entry in outbox.entries.values():
         if entry.command is not None:
             yield entry.command, entry
 

@@ -8,7 +8,7 @@ Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42,
 
 from typing import assert_never
 
-from clawproto import connection, gates, inbox, link, outbox, pairing, rest, tokens
+from clawproto import connection, gates, inbox, link, outbox, pairing, rest, tokens, tokens_answers
 from clawproto.config import Config
 from clawproto.credentials import Credentials, Guard
 from clawproto.downlink import receive
@@ -124,7 +124,7 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             return _http_report(state, event, turn)
         case Stored() | StoreConflicted() | StoreFailed() | Reloaded():
             changed, paired = pairing.store_report(state.pairing, event, turn)
-            state = evolve(state, pairing=changed, tokens=tokens.store_report(state.tokens, event, turn))
+            state = evolve(state, pairing=changed, tokens=tokens_answers.store_report(state.tokens, event, turn))
             return state if paired is None else _load(state, CredentialsLoaded(paired), turn, paired=True)
         case _:
             assert_never(event)
@@ -161,9 +161,10 @@ def _set_typing(state: State, chat_id: str, is_typing: bool, turn: Turn) -> Stat
 def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
     """Credentials from outside (OUT-8). The live socket of another identity, or of before a pairing, is changed."""
     known = state.tokens.credentials
-    if paired or (known is not None and known.identity != event.credentials.identity):
-        state = connection.renew(state, turn)
-    return evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
+    state = evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
+    loaded = state.tokens.credentials
+    other = known is not None and loaded is not None and known.identity != loaded.identity
+    return connection.renew(state, turn) if paired or other else state
 
 
 def _stop(state: State, turn: Turn) -> State:
@@ -198,7 +199,7 @@ def _http_report(state: State, event: HttpAnswered | HttpFailed, turn: Turn) -> 
         return evolve(state, rest=calls)
     return evolve(
         state,
-        tokens=tokens.http_report(state.tokens, event, turn),
+        tokens=tokens_answers.http_report(state.tokens, event, turn),
         pairing=pairing.http_report(state.pairing, event, state.tokens.credentials, turn),
     )
 

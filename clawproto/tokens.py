@@ -1,6 +1,6 @@
 """The token machine: keeps one pair of tokens fresh, and never loses one.
 
-Rules: TOK-5, TOK-10 to TOK-15, TOK-20 to TOK-22, REF-9 to REF-50, OUT-1 to OUT-10, AUTH-11.
+Rules: TOK-10 to TOK-15, TOK-20 to TOK-22, REF-12 to REF-50, OUT-7 to OUT-10. Answers: `clawproto.tokens_answers`.
 
              attempt            saved            rotated            saved: Swap
     Idle -------------> Recording ---> Requesting -------> Saving ----------------> Idle
@@ -14,55 +14,24 @@ Rules: TOK-5, TOK-10 to TOK-15, TOK-20 to TOK-22, REF-9 to REF-50, OUT-1 to OUT-
 Every answer is matched by its number; one that fits no phase changes nothing.
 """
 
-from clawproto.app_events import ClockSkewed, Misconfigured, RefreshDelayed, SaveAlarm
-from clawproto.credentials import Credentials, Intent
+from clawproto.app_events import ClockSkewed, Misconfigured
+from clawproto.credentials import Intent
 from clawproto.effects import Persist, RecordIntent, Reload, RequestRefresh
-from clawproto.events import (
-    CredentialsLoaded,
-    HttpAnswered,
-    HttpFailed,
-    Reloaded,
-    Start,
-    StoreConflicted,
-    Stored,
-    StoreFailed,
-    StoreReport,
-)
+from clawproto.events import CredentialsLoaded, Start
 from clawproto.evolving import evolve
-from clawproto.http import HttpAnswer
-from clawproto.jwt import read_claims
-from clawproto.rest_format import (
-    RefreshVerdict,
-    Refused,
-    Rotated,
-    Unusable,
-    classify_refresh,
-    device_id_problem,
-    refresh_request,
-)
+from clawproto.rest_format import device_id_problem, refresh_request
 from clawproto.results import RefreshFailed, RefreshSkipped, SkipReason
-from clawproto.timing import clock_offset, http_date_ms, refresh_backoff_ms, retry_after_ms, save_backoff_ms
-from clawproto.tokens_outcome import (
-    adopt,
-    clean_up,
-    cleaned,
-    end_flight,
-    forgotten,
-    load,
-    log_out,
-    needs_credentials,
-    polled,
-    swap,
-)
+from clawproto.timing import clock_offset
+from clawproto.tokens_outcome import clean_up, load, needs_credentials, needs_replacement
 from clawproto.tokens_state import (
     Cleanup,
     Flight,
     Idle,
     Recording,
     Requesting,
-    Rereading,
     Saving,
     TokenState,
+    can_rotate,
     current_tokens,
     floor_end,
     is_near_expiry,
@@ -94,20 +63,22 @@ def arm(tokens: TokenState, *, armed: bool) -> TokenState:
 
 
 def credentials_loaded(tokens: TokenState, event: CredentialsLoaded, turn: Turn) -> TokenState:
-    """The host brings credentials (OUT-8); a token that was refused for good is not taken back (OUT-9)."""
-    pair = event.credentials.tokens
-    if tokens.stopped or pair is None or pair.access.digest == tokens.latch:
+    """The host brings credentials (OUT-8). Not taken up: a token that was refused for good (OUT-9), and a stale record
+    whose refresh token this session has spent since. The pair in force is no news: nothing starts anew for it."""
+    record, pair = event.credentials, event.credentials.tokens
+    if tokens.stopped or pair is None or pair.access.digest in (tokens.latch, record.refused):
         return tokens
-    return load(tokens, event.credentials, turn)
+    if pair == current_tokens(tokens):
+        return evolve(tokens, credentials=record)
+    if pair.refresh is not None and pair.refresh.digest == tokens.spent:
+        return tokens
+    return load(tokens, record, turn)
 
 
 def token_rejected(tokens: TokenState, digest: str, turn: Turn) -> TokenState:
     """A hub answered ``authentication failed`` to the token with this digest (HS-15, REF-22, REF-23, OUT-10)."""
     tokens = evolve(tokens, rejected=digest)
-    pair = current_tokens(tokens)
-    if not is_rejected(tokens) or (pair is not None and pair.refresh is not None and not pair.refresh.is_blank):
-        return tokens
-    return needs_credentials(tokens, "needed", "the token was rejected and there is no refresh token", turn)
+    return needs_replacement(tokens, turn) if is_rejected(tokens) else tokens
 
 
 def observe_server_time(tokens: TokenState, server_ms: int, turn: Turn) -> TokenState:
@@ -150,7 +121,7 @@ def _skip_reason(tokens: TokenState, turn: Turn) -> SkipReason | None:
         return "rejected-latch"
     if turn.mono < max(floor_end(tokens, turn.policy), tokens.not_before):
         return "min-interval"
-    if pair.refresh is None or pair.refresh.is_blank:
+    if not can_rotate(pair):
         return "no-refresh-token"
     return None
 
@@ -166,23 +137,36 @@ def _begin(tokens: TokenState, trigger: Trigger, command: int | None, turn: Turn
             turn.resolve(command, RefreshFailed(problem, sent=False))
         return evolve(tokens, blank_reported=True, last_error=problem)
     callers = () if command is None else (command,)
-    flight = Flight(trigger, pair, credentials.generation, callers)
-    tokens = evolve(tokens, last_attempt=turn.now, last_attempt_token=pair.access.digest, lost=None)
+    flight = Flight(trigger, credentials.identity, pair, credentials.generation, callers)
+    tokens = evolve(tokens, last_attempt=turn.now, last_attempt_token=pair.access.digest)
     if not turn.policy.record_intent:
-        return _send_request(tokens, flight, turn)
+        return send_request(tokens, flight, turn)
+    return record_intent(tokens, flight, turn)
+
+
+def record_intent(tokens: TokenState, flight: Flight, turn: Turn) -> TokenState:
+    """Note in the store that the refresh token is about to be spent (REF-46)."""
+    assert flight.tokens.refresh is not None
     operation = turn.next_operation()
-    intent = Intent(pair.refresh.digest, credentials.generation, turn.wall)
+    intent = Intent(flight.tokens.refresh.digest, flight.generation, turn.wall)
     turn.do(RecordIntent(operation, intent))
     return evolve(tokens, phase=Recording(flight, operation, intent))
 
 
-def _send_request(tokens: TokenState, flight: Flight, turn: Turn) -> TokenState:
-    assert tokens.credentials is not None and flight.tokens.refresh is not None
-    identity = tokens.credentials.identity
+def send_request(tokens: TokenState, flight: Flight, turn: Turn) -> TokenState:
+    """Send the refresh call of ``flight`` (REF-1, REF-50)."""
+    assert flight.tokens.refresh is not None
     number = turn.next_request()
-    http = refresh_request(identity.base_url, identity.device_id, flight.tokens.refresh)
+    http = refresh_request(flight.identity.base_url, flight.identity.device_id, flight.tokens.refresh)
     turn.do(RequestRefresh(number, http, turn.policy.refresh_timeout_ms))
     return evolve(tokens, phase=Requesting(flight, number))
+
+
+def persist(tokens: TokenState, saving: Saving, turn: Turn) -> TokenState:
+    """Ask the store to save the pair that is held (REF-9, REF-10)."""
+    operation = turn.next_operation()
+    turn.do(Persist(operation, saving.held, saving.replaces))
+    return evolve(tokens, phase=evolve(saving, operation=operation))
 
 
 # --- what the session wants by itself ------------------------------------------------------------------------------
@@ -192,7 +176,7 @@ def advance(tokens: TokenState, turn: Turn) -> TokenState:
     """Do whatever has fallen due. Called at the end of every step; idempotent."""
     phase = tokens.phase
     if isinstance(phase, Saving) and phase.retry_at is not None and turn.mono >= phase.retry_at:
-        tokens = _persist(tokens, evolve(phase, retry_at=None), turn)
+        tokens = persist(tokens, evolve(phase, retry_at=None), turn)
     cleanup = tokens.cleanup
     if cleanup is not None and cleanup.retry_at is not None and turn.mono >= cleanup.retry_at:
         tokens = clean_up(tokens, cleanup, turn)
@@ -224,7 +208,7 @@ def _wanted(tokens: TokenState, turn: Turn) -> Trigger | None:
 
 def _is_within_grace(tokens: TokenState, turn: Turn) -> bool:
     """Whether a rotation whose answer was lost may still be redeemed (REF-44, REF-46)."""
-    return tokens.lost is not None and turn.wall - tokens.lost.wall_ms < turn.policy.grace_ms
+    return tokens.lost_until is not None and turn.mono < tokens.lost_until
 
 
 def _can_refresh(tokens: TokenState) -> bool:
@@ -234,8 +218,7 @@ def _can_refresh(tokens: TokenState) -> bool:
         and not tokens.stopped
         and not tokens.blank_reported
         and pair is not None
-        and pair.refresh is not None
-        and not pair.refresh.is_blank
+        and can_rotate(pair)
         and pair.access.digest != tokens.latch
     )
 
@@ -245,6 +228,11 @@ def proactive_at(tokens: TokenState) -> int | None:
     if not tokens.armed or tokens.times is None:
         return None
     return tokens.times.local(tokens.times.refresh_at_ms, tokens.offset)
+
+
+def retry_in_ms(tokens: TokenState, turn: Turn) -> int | None:
+    """Until the session's own next attempt; None if it wants none now."""
+    return None if _wanted(tokens, turn) is None else max(0, _allowed_at(tokens, turn) - turn.mono)
 
 
 def _allowed_at(tokens: TokenState, turn: Turn) -> int:
@@ -268,148 +256,3 @@ def deadline(tokens: TokenState, turn: Turn) -> int | None:
 
 def _retry_at(waiting: object) -> int | None:
     return waiting.retry_at if isinstance(waiting, Saving | Cleanup) else None
-
-
-# --- answers -------------------------------------------------------------------------------------------------------
-
-
-def http_report(tokens: TokenState, event: HttpAnswered | HttpFailed, turn: Turn) -> TokenState:
-    """The refresh call has ended. Late answers, of a flight that is no more, change nothing."""
-    phase = tokens.phase
-    if not isinstance(phase, Requesting) or phase.request != event.request:
-        return tokens
-    if isinstance(event, HttpFailed):
-        return _transient(tokens, phase.flight, event.detail, event.sent, turn, unknown=event.sent)
-    verdict = classify_refresh(event.answer)
-    server_ms = _server_ms(event.answer, verdict)
-    if server_ms is not None:
-        tokens = observe_server_time(tokens, server_ms, turn)
-    if isinstance(verdict, Rotated):
-        held = _rotated(tokens, phase.flight, verdict, turn)
-        replaces = phase.flight.generation
-        return _persist(tokens, Saving(phase.flight, held, replaces, operation=None), turn)
-    if isinstance(verdict, Unusable):
-        wait = retry_after_ms(event.answer.header("retry-after"), turn.wall, turn.policy)
-        if event.answer.status in (429, 503) and wait:
-            tokens = evolve(tokens, not_before=max(tokens.not_before, turn.mono + wait))
-        return _transient(tokens, phase.flight, verdict.text, True, turn, unknown=not verdict.answered)
-    return _refused(tokens, phase.flight, verdict, turn)
-
-
-def _server_ms(answer: HttpAnswer, verdict: RefreshVerdict) -> int | None:
-    """The server's clock, by its own word or else by the issue time of the token that it has just minted (TOK-20)."""
-    date = http_date_ms(answer.header("date") or "")
-    if date is not None or not isinstance(verdict, Rotated):
-        return date
-    return read_claims(verdict.access.reveal()).iat_ms
-
-
-def _rotated(tokens: TokenState, flight: Flight, verdict: Rotated, turn: Turn) -> Credentials:
-    assert tokens.credentials is not None
-    pair = evolve(flight.tokens, access=verdict.access, refresh=verdict.refresh, obtained_at_ms=turn.wall)
-    return tokens.credentials.with_tokens(pair, flight.generation + 1)
-
-
-def _persist(tokens: TokenState, saving: Saving, turn: Turn) -> TokenState:
-    operation = turn.next_operation()
-    turn.do(Persist(operation, saving.held, saving.replaces))
-    return evolve(tokens, phase=evolve(saving, operation=operation))
-
-
-def _refused(tokens: TokenState, flight: Flight, verdict: Refused, turn: Turn) -> TokenState:
-    pair = current_tokens(tokens)
-    if pair is not None and pair.refresh != flight.tokens.refresh:  # not the newest one known (REF-45)
-        text = f"code {verdict.code} for a refresh token that has been replaced"
-        return _transient(tokens, flight, text, True, turn, unknown=False)
-    operation = turn.next_operation()
-    turn.do(Reload(operation))
-    return evolve(tokens, phase=Rereading(flight, operation, verdict.code, verdict.text))
-
-
-def _transient(tokens: TokenState, flight: Flight, text: str, sent: bool, turn: Turn, *, unknown: bool) -> TokenState:
-    """Nothing was swapped; try again later, without limit (REF-20, REF-21, REF-24)."""
-    failures = tokens.failures + 1
-    wait = refresh_backoff_ms(failures, turn.draw("refresh-backoff"), turn.policy)
-    not_before = turn.mono + turn.policy.unknown_answer_wait_ms if unknown else 0  # REF-44
-    tokens = evolve(
-        tokens,
-        failures=failures,
-        backoff_until=turn.mono + wait,
-        not_before=max(tokens.not_before, not_before),
-        unknown=tokens.unknown or unknown,
-        last_error=text,
-    )
-    tokens = end_flight(tokens, flight, RefreshFailed(text, sent), turn)
-    retry = _wanted(tokens, turn) is not None
-    turn.emit(RefreshDelayed(text, max(0, _allowed_at(tokens, turn) - turn.mono) if retry else None))
-    return tokens
-
-
-def store_report(tokens: TokenState, event: StoreReport, turn: Turn) -> TokenState:
-    """The store has answered. Operations that belong to nothing any more change nothing."""
-    phase, cleanup = tokens.phase, tokens.cleanup
-    if event.operation == tokens.poll_operation:
-        return polled(tokens, event, turn)
-    if cleanup is not None and event.operation == cleanup.operation:
-        return cleaned(tokens, cleanup, event, turn)
-    if isinstance(phase, Idle | Requesting) or phase.operation != event.operation:
-        return tokens
-    if isinstance(phase, Recording):
-        return _recorded(tokens, phase, event, turn)
-    if isinstance(phase, Saving):
-        return _saved(tokens, phase, event, turn)
-    if isinstance(phase, Rereading):
-        return _reread(tokens, phase, event, turn)
-    return forgotten(tokens, phase, event, turn)
-
-
-def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Turn) -> TokenState:
-    match event:
-        case Stored():
-            return _send_request(tokens, phase.flight, turn)
-        case StoreConflicted(stored=stored) if stored is not None and stored.tokens is not None:
-            return adopt(tokens, phase.flight, stored, turn)  # another process was faster: no request at all (REF-49)
-        case StoreFailed(detail=detail):
-            pass
-        case _:
-            detail = "the store no longer holds these credentials"
-    # What cannot be written before the rotation could not be saved after it: better not to rotate at all.
-    turn.emit(Misconfigured("store-unwritable", f"refresh put off: {detail}"))
-    return _transient(tokens, phase.flight, detail, False, turn, unknown=False)
-
-
-def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) -> TokenState:
-    if isinstance(event, Stored):
-        return swap(tokens, phase, evolve(phase.held, generation=event.generation), turn)
-    if isinstance(event, StoreConflicted) and event.stored is not None and event.stored.tokens is not None:
-        return adopt(tokens, phase.flight, event.stored, turn)
-    if isinstance(
-        event, StoreConflicted
-    ):  # the record was cleared or removed, yet the server has just rotated: keep it
-        replaces = None if event.stored is None else event.stored.generation
-        if replaces != phase.replaces:
-            renewed = evolve(phase.held, generation=phase.held.generation if replaces is None else replaces + 1)
-            return _persist(tokens, evolve(phase, held=renewed, replaces=replaces), turn)
-    detail = event.detail if isinstance(event, StoreFailed) else "the store refuses the save"
-    failures = phase.failures + 1
-    retry_at = turn.mono + save_backoff_ms(failures, turn.policy)
-    if failures == turn.policy.save_alarm_after:
-        turn.emit(SaveAlarm(failures, detail))
-    flight = phase.flight
-    if failures == 1:  # the callers need not wait for the disk (REF-10)
-        for command in flight.callers:
-            turn.resolve(command, RefreshFailed(f"the new pair could not be saved yet: {detail}"))
-        flight = evolve(flight, callers=())
-    waiting = evolve(phase, flight=flight, operation=None, failures=failures, retry_at=retry_at)
-    return evolve(tokens, phase=waiting, last_error=detail)
-
-
-def _reread(tokens: TokenState, phase: Rereading, event: StoreReport, turn: Turn) -> TokenState:
-    stored = event.credentials if isinstance(event, Reloaded) else None
-    if stored is not None and stored.tokens is not None and stored.tokens.refresh != phase.flight.tokens.refresh:
-        return adopt(tokens, phase.flight, stored, turn)  # REF-45
-    if isinstance(event, StoreFailed):  # it cannot be told who is right: keep the pair and ask again later
-        return _transient(
-            tokens, phase.flight, f"code {phase.code}, store unreadable: {event.detail}", True, turn, unknown=False
-        )
-    return log_out(tokens, phase, phase.flight.generation if stored is None else stored.generation, turn)

@@ -19,7 +19,7 @@ from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.jwt import read_claims
 from clawproto.rest_format import CODE_BAD_REQUEST
-from clawproto.results import RefreshOutcome, RefreshRefused, RefreshSucceeded
+from clawproto.results import RefreshFailed, RefreshOutcome, RefreshRefused, RefreshSucceeded
 from clawproto.timing import save_backoff_ms, token_times
 from clawproto.tokens_state import (
     Cleanup,
@@ -30,7 +30,12 @@ from clawproto.tokens_state import (
     Saving,
     Status,
     TokenState,
+    can_rotate,
+    current_tokens,
+    is_current,
     is_near_expiry,
+    is_pair_of,
+    is_rejected,
 )
 from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
 
@@ -52,11 +57,8 @@ def load(tokens: TokenState, credentials: Credentials, turn: Turn) -> TokenState
     if pair is None or pair.access.digest in (credentials.refused, tokens.latch):  # OUT-9
         tokens = evolve(tokens, credentials=evolve(credentials, tokens=None), latch=credentials.refused or tokens.latch)
         return needs_credentials(tokens, "logged-out", "the agent was logged out and must be paired again", turn)
-    claims = read_claims(pair.access.reveal())
     if not identity.user_id.strip():
         turn.emit(Misconfigured("no-user-id", "without the own user id no message is offered as input (AUTH-10)"))
-    elif claims.sub is not None and claims.sub != identity.user_id:
-        turn.emit(Misconfigured("subject-mismatch", "the access token names another user than the stored identity"))
     if tokens.credentials is None and turn.config.volatile_device_id:
         turn.emit(Misconfigured("volatile-device-id", "a changed device id ends the session at its next refresh"))
     lost = credentials.intent if _is_lost(credentials) else None
@@ -65,7 +67,7 @@ def load(tokens: TokenState, credentials: Credentials, turn: Turn) -> TokenState
         status="usable",
         latch=None,
         starting=not tokens.stopped,
-        lost=lost,
+        lost_until=None,
         unknown=lost is not None,
         poll_at=None,
         poll_operation=None,
@@ -78,7 +80,13 @@ def load(tokens: TokenState, credentials: Credentials, turn: Turn) -> TokenState
         known = tokens.last_attempt
         if known is None or known.mono_ms < began:
             tokens = evolve(tokens, last_attempt=Instant(lost.wall_ms, began), last_attempt_token=pair.access.digest)
-        tokens = evolve(tokens, not_before=max(tokens.not_before, began + turn.policy.unknown_answer_wait_ms))
+        tokens = evolve(
+            tokens,
+            not_before=max(tokens.not_before, began + turn.policy.unknown_answer_wait_ms),
+            lost_until=began + turn.policy.grace_ms,
+        )
+    if is_rejected(tokens) and not can_rotate(pair):
+        return needs_replacement(tokens, turn)
     turn.signal(Swapped(None))
     return tokens
 
@@ -97,33 +105,45 @@ def _in_force(tokens: TokenState, credentials: Credentials, turn: Turn) -> Token
     """The new pair with its own times; its jitter is drawn here, once (TOK-10). The counters start again (REF-20)."""
     pair = credentials.tokens
     assert pair is not None
-    times = token_times(pair.access, pair.obtained_at_ms, turn.draw("token-jitter"), turn.policy)
+    known = None if tokens.credentials is None else tokens.credentials.tokens
+    if known is not None and (known.access, known.obtained_at_ms) == (pair.access, pair.obtained_at_ms):
+        times = tokens.times
+    else:
+        times = token_times(pair.access, pair.obtained_at_ms, turn.draw("token-jitter"), turn.policy)
+        subject, user_id = read_claims(pair.access.reveal()).sub, credentials.identity.user_id
+        if subject is not None and subject != user_id and user_id.strip():  # AUTH-11
+            turn.emit(Misconfigured("subject-mismatch", "the access token names another user than the identity"))
     return evolve(tokens, credentials=credentials, times=times, failures=0, backoff_until=0, not_before=0, hold_until=0)
 
 
 def swap(tokens: TokenState, phase: Saving, saved: Credentials, turn: Turn) -> TokenState:
     """The new pair is durable: it comes into force, the latch goes, success is reported, in this order (REF-9)."""
-    alarmed = phase.failures >= turn.policy.save_alarm_after
-    tokens = _take(tokens, phase.flight, saved, turn, adopted=False)
-    if alarmed:
-        turn.emit(SaveRecovered(phase.failures))
+    return _recovered(_take(tokens, phase.flight, saved, turn, adopted=False), phase.failures, turn)
+
+
+def adopt(tokens: TokenState, flight: Flight, stored: Credentials, turn: Turn, failures: int = 0) -> TokenState:
+    """The store holds a newer pair than the one this flight was about: another process rotated (REF-45, REF-49).
+
+    ``failures`` counts the saves that had failed before.
+    """
+    return _recovered(_take(tokens, flight, stored, turn, adopted=True), failures, turn)
+
+
+def _recovered(tokens: TokenState, failures: int, turn: Turn) -> TokenState:
+    if failures >= turn.policy.save_alarm_after:
+        turn.emit(SaveRecovered(failures))
     return tokens
 
 
-def adopt(tokens: TokenState, flight: Flight, stored: Credentials, turn: Turn) -> TokenState:
-    """The store holds a newer pair than the one this flight was about: another process rotated (REF-45, REF-49)."""
-    return _take(tokens, flight, stored, turn, adopted=True)
-
-
 def _take(tokens: TokenState, flight: Flight, credentials: Credentials, turn: Turn, *, adopted: bool) -> TokenState:
-    pair, old = credentials.tokens, tokens.times
+    pair, old, before = credentials.tokens, tokens.times, tokens.credentials
     assert pair is not None
     turn.do(Swap(pair))
     tokens = evolve(
         _in_force(tokens, credentials, turn),
         status="usable",
         latch=None,
-        lost=None,
+        lost_until=None,
         unknown=False,
         armed=not tokens.stopped,
         last_error=None,
@@ -140,7 +160,8 @@ def _take(tokens: TokenState, flight: Flight, credentials: Credentials, turn: Tu
             wait = max(times.life_ms // 2, turn.policy.refresh_floor_ms)
             tokens = evolve(tokens, hold_until=turn.mono + wait)
             turn.emit(TokenNotNewer(wait))
-    turn.signal(Swapped(flight.trigger))
+    turned = before is not None and before.identity.user_id != credentials.identity.user_id
+    turn.signal(Swapped("identity" if turned else flight.trigger))
     return end_flight(tokens, flight, RefreshSucceeded(pair), turn)
 
 
@@ -151,8 +172,15 @@ def needs_credentials(tokens: TokenState, status: Status, text: str, turn: Turn)
     """Nothing can be done before somebody brings credentials; look for them regularly (OUT-8, OUT-10)."""
     turn.emit(CredentialsNeeded(text))
     return evolve(
-        tokens, status=status, armed=False, starting=False, lost=None, last_error=text, poll_at=_poll_at(turn)
+        tokens, status=status, armed=False, starting=False, lost_until=None, last_error=text, poll_at=_poll_at(turn)
     )
+
+
+def needs_replacement(tokens: TokenState, turn: Turn) -> TokenState:
+    """The access token in force was rejected; without a refresh token nothing but other credentials helps (OUT-10)."""
+    if can_rotate(current_tokens(tokens)):
+        return tokens
+    return needs_credentials(tokens, "needed", "the token was rejected and there is no refresh token", turn)
 
 
 def _poll_at(turn: Turn) -> int | None:
@@ -166,21 +194,25 @@ def polled(tokens: TokenState, event: StoreReport, turn: Turn) -> TokenState:
     found = event.credentials if isinstance(event, Reloaded) else None
     if found is None or found.tokens is None or found.tokens.access.digest in (tokens.latch, found.refused):
         return tokens
-    if tokens.status == "needed" and found.tokens.access.digest == tokens.rejected:
+    if found.tokens.access.digest == tokens.rejected and not can_rotate(found.tokens):
         return tokens
     return load(tokens, found, turn)
 
 
 def log_out(tokens: TokenState, phase: Rereading, generation: int, turn: Turn) -> TokenState:
     """Refused for good, and the store knows nothing newer: latch, then forget the pair (REF-30, OUT-1, OUT-2)."""
-    assert tokens.credentials is not None
     refused = phase.flight.tokens.access.digest
     cause = _cause(tokens, phase.code)
-    operation = turn.next_operation()
-    turn.do(Logout(operation, tokens.credentials.identity, refused, generation, cause))
     turn.signal(LogoutBegun())
-    logging_out = LoggingOut(phase.flight, operation, phase.code, phase.text, cause, generation)
-    return evolve(tokens, latch=refused, armed=False, phase=logging_out)
+    logging_out = LoggingOut(phase.flight, 0, phase.code, phase.text, cause, generation)
+    return _forget(evolve(tokens, latch=refused, armed=False), logging_out, turn)
+
+
+def _forget(tokens: TokenState, phase: LoggingOut, turn: Turn) -> TokenState:
+    operation = turn.next_operation()
+    flight = phase.flight
+    turn.do(Logout(operation, flight.identity, flight.tokens.access.digest, phase.replaces, phase.cause))
+    return evolve(tokens, phase=evolve(phase, operation=operation))
 
 
 def _cause(tokens: TokenState, code: int) -> LogoutCause:
@@ -191,17 +223,22 @@ def _cause(tokens: TokenState, code: int) -> LogoutCause:
 
 def forgotten(tokens: TokenState, phase: LoggingOut, event: StoreReport, turn: Turn) -> TokenState:
     """The store has answered the logout: tell everybody, whether or not it could forget (OUT-4 to OUT-6)."""
-    if isinstance(event, StoreConflicted) and event.stored is not None and event.stored.tokens is not None:
-        if event.stored.tokens.refresh != phase.flight.tokens.refresh:
-            return adopt(tokens, phase.flight, event.stored, turn)  # a sibling was faster by a hair (REF-45)
-    cleared = not isinstance(event, StoreFailed)
+    stored = event.stored if isinstance(event, StoreConflicted) else None
+    if stored is not None and stored.tokens is not None:
+        if not is_pair_of(phase.flight, stored):
+            return adopt(tokens, phase.flight, stored, turn)  # a sibling was faster by a hair (REF-45)
+        if stored.generation != phase.replaces:  # the very same pair under another number
+            return _forget(tokens, evolve(phase, replaces=stored.generation), turn)
+    if not is_current(tokens, phase.flight):  # other credentials were loaded meanwhile: they are in force
+        return end_flight(tokens, phase.flight, RefreshFailed(f"code {phase.code} for a pair that was replaced"), turn)
+    still_there = isinstance(event, StoreFailed) or (stored is not None and stored.tokens is not None)
     credentials = tokens.credentials
     assert credentials is not None
     identity, refused = credentials.identity, phase.flight.tokens.access.digest
     text = phase.text or "the refresh token was refused"
-    turn.emit(LoggedOut(phase.cause, phase.code, text, identity, cleared))
+    turn.emit(LoggedOut(phase.cause, phase.code, text, identity, cleared=not still_there))
     cleanup = None
-    if not cleared:
+    if still_there:
         retry_at = turn.mono + save_backoff_ms(1, turn.policy)
         cleanup = Cleanup(identity, refused, phase.replaces, phase.cause, operation=None, failures=1, retry_at=retry_at)
     generation = event.generation if isinstance(event, Stored) else credentials.generation
@@ -210,7 +247,7 @@ def forgotten(tokens: TokenState, phase: LoggingOut, event: StoreReport, turn: T
         status="logged-out",
         credentials=Credentials(identity, None, generation, refused=refused),
         times=None,
-        lost=None,
+        lost_until=None,
         unknown=False,
         failures=0,
         cleanup=cleanup,
@@ -229,8 +266,13 @@ def clean_up(tokens: TokenState, cleanup: Cleanup, turn: Turn) -> TokenState:
 
 
 def cleaned(tokens: TokenState, cleanup: Cleanup, event: StoreReport, turn: Turn) -> TokenState:
-    """The store has answered the repeated logout. A conflict means somebody has paired meanwhile: leave it alone."""
-    if not isinstance(event, StoreFailed):
+    """The store has answered the repeated logout. A conflict means somebody has paired meanwhile: leave it alone,
+    unless it is the refused pair under another number."""
+    stored = event.stored if isinstance(event, StoreConflicted) else None
+    same = stored is not None and stored.tokens is not None and stored.tokens.access.digest == cleanup.refused
+    if stored is not None and same:
+        cleanup = evolve(cleanup, replaces=stored.generation)
+    elif not isinstance(event, StoreFailed):
         return evolve(tokens, cleanup=None)
     failures = cleanup.failures + 1
     retry_at = turn.mono + save_backoff_ms(failures, turn.policy)

@@ -18,12 +18,14 @@ class Flight:
     """One refresh on its way. It belongs to the machine; callers only subscribe (REF-48).
 
     Attributes:
+        identity: whose pair it is, even if other credentials are loaded meanwhile.
         tokens: the pair that was current when it began; the refresh token is the one being spent.
         generation: of the stored record that the new pair will replace.
         callers: commands that get the outcome (REF-12).
     """
 
     trigger: Trigger
+    identity: Identity
     tokens: TokenPair
     generation: int
     callers: tuple[int, ...] = ()
@@ -128,7 +130,10 @@ class TokenState:
         hold_until: no proactive attempt before this (TOK-22).
         armed: the proactive timer runs (TOK-12).
         starting: the check before the first connect is still to be made (TOK-14).
-        lost: an intent found at start, while its grace lasts: worth an attempt of its own (REF-46).
+        lost_until: monotonic ms until which a rotation whose answer was lost is worth an attempt of its own: it was
+            sent by this session (REF-44), or an intent tells of it (REF-46).
+        spent: digest of the refresh token that the last rotation used up; a stale record that still holds it is not
+            taken up.
         unknown: some attempt to spend the current refresh token ended without an answer.
         offset: server clock minus wall clock, as applied (TOK-20).
         blank_reported: the fault of REF-37 was reported for these credentials.
@@ -149,7 +154,8 @@ class TokenState:
     hold_until: int = 0
     armed: bool = False
     starting: bool = False
-    lost: Intent | None = None
+    lost_until: int | None = None
+    spent: str | None = None
     unknown: bool = False
     offset: int = 0
     stopped: bool = False
@@ -169,6 +175,22 @@ def current_digest(tokens: TokenState) -> str | None:
     """Digest of the access token in force."""
     pair = current_tokens(tokens)
     return None if pair is None else pair.access.digest
+
+
+def can_rotate(pair: TokenPair | None) -> bool:
+    """Whether there is a refresh token to spend (REF-34)."""
+    return pair is not None and pair.refresh is not None and not pair.refresh.is_blank
+
+
+def is_current(tokens: TokenState, flight: Flight) -> bool:
+    """Whether the flight is about the pair in force; other credentials may have been loaded since it began."""
+    pair = current_tokens(tokens)
+    return pair is not None and pair.refresh == flight.tokens.refresh
+
+
+def is_pair_of(flight: Flight, stored: Credentials) -> bool:
+    """Whether the store holds the pair that the flight began with, under whatever number."""
+    return stored.tokens is not None and stored.tokens.refresh == flight.tokens.refresh
 
 
 def is_rejected(tokens: TokenState) -> bool:
@@ -210,7 +232,8 @@ def floor_end(tokens: TokenState, policy: Policy) -> int:
     """Monotonic ms before which the floor forbids an attempt (REF-16, REF-17); 0 if it forbids none."""
     if tokens.last_attempt is None:
         return 0
-    if policy.refresh_floor_scope == "same-token" and tokens.last_attempt_token != current_digest(tokens):
+    other = tokens.last_attempt_token not in (None, current_digest(tokens))  # None: restored, hence not known
+    if policy.refresh_floor_scope == "same-token" and other:
         return 0
     return tokens.last_attempt.mono_ms + policy.refresh_floor_ms
 

@@ -34,7 +34,8 @@ class Counters:
 # --- signals between machines --------------------------------------------------------------------------------------
 
 Trigger: TypeAlias = str
-"""Why a flight began: startup, proactive, rejected, handshake, recovery, caller (REF-31)."""
+"""Why a flight began: startup, proactive, rejected, handshake, recovery, caller (REF-31). ``identity``: whatever began
+it, it brought another user's pair."""
 
 
 @frozen

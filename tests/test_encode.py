@@ -176,7 +176,7 @@ def test_nothing_is_acknowledged_with_a_mark_below_one(mark: int) -> None:
 
 @pytest.mark.rule("ENV-9")
 def test_no_null_character_goes_out() -> None:
-    text = encode_message_payload("m", "nor\0mal", [{"kind": "te\0xt", "text": "a\0b", "\0k": ["\0"]}], ["\0u"], None)
+    text = encode_message_payload("m", "nor\0mal", [{"kind": "te\0xt", "text": "a\0b", "\0k": ["\0"]}], [MENTION], None)
     assert "\\u0000" not in text
     assert "\0" not in text
     assert json.loads(text)["message"]["body"]["fragments"] == [{"kind": "text", "text": "ab", "k": [""]}]
@@ -197,6 +197,8 @@ def test_text_stays_readable_and_lone_surrogates_travel_escaped() -> None:
     assert json.loads(text) == ["é\ud800"]
 
 
+MENTION: dict[str, Json] = {"kind": "mention", "user_id": "\0u"}
+
 json_values: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -211,7 +213,7 @@ any_text = st.text(st.characters(codec=None))
 def test_whatever_is_written_can_be_read_and_sent(message_id: str, text: str, chat_id: str, extra: Json) -> None:
     try:
         payload = encode_message_payload(
-            message_id, "normal", [{"kind": "text", "text": text, "extra": extra}], [extra], None
+            message_id, "normal", [{"kind": "text", "text": text, "extra": extra}], [{**MENTION, "extra": extra}], None
         )
     except ValueError:
         assert message_id == "" or "\0" in message_id or len(message_id.encode()) > 512

@@ -56,7 +56,7 @@ from clawproto.rest_format import Refused, Rotated, classify_refresh
 from clawproto.session import is_finished
 from clawproto.state import State
 from clawproto.testing.liveness import outcome_if_healthy
-from clawproto.tokens_state import Idle, Requesting, Rereading, Saving, is_in_flight, is_rejected
+from clawproto.tokens_state import Idle, LoggingOut, Requesting, Rereading, Saving, is_in_flight, is_rejected
 
 
 class InvariantBroken(AssertionError):
@@ -169,7 +169,7 @@ def _check_swaps(history: History, event: Event, effects: tuple[Effect, ...]) ->
 
 def _check_effect(history: History, before: State, event: Event, now: Instant, effect: Effect, after: State) -> History:
     match effect:
-        case RecordIntent():
+        case RecordIntent() if isinstance(before.tokens.phase, Idle):
             return _flight_begins(history, before, now)
         case RequestRefresh(request=request, http=http):
             if isinstance(before.tokens.phase, Idle):
@@ -223,6 +223,11 @@ def _check_logout(before: State, event: Event) -> None:
     phase = before.tokens.phase
     if before.tokens.cleanup is not None and isinstance(phase, Idle):
         return  # the store is asked again to forget what it could not forget before
+    if isinstance(phase, LoggingOut) and isinstance(event, StoreConflicted):  # the same pair under another number
+        held = None if event.stored is None else event.stored.tokens
+        same = held is not None and held.refresh == phase.flight.tokens.refresh
+        _require(same, "I5", "the store held a newer pair")
+        return
     _require(isinstance(phase, Rereading) and isinstance(event, Reloaded), "I5", "Logout without reading the store")
     assert isinstance(phase, Rereading) and isinstance(event, Reloaded)
     stored = None if event.credentials is None else event.credentials.tokens

@@ -166,6 +166,13 @@ def _check_fragments(fragments: Json) -> None:
         raise ValueError("a fragment of a custom kind needs a text fragment next to it (FRAG-4)")
 
 
+def _check_mentions(mentions: Json) -> None:
+    """Bare ids are read (MENT-2), but never written (MENT-1, LEGACY-7)."""
+    for item in mentions if isinstance(mentions, list) else []:
+        if not (isinstance(item, dict) and item.get("kind") == "mention" and isinstance(item.get("user_id"), str)):
+            raise ValueError("a mention is an object with the kind 'mention' and a string user_id (MENT-1)")
+
+
 def _check_reply(reply: Json) -> None:
     if not isinstance(reply, dict):
         complete = reply is None
@@ -194,15 +201,17 @@ def encode_message_payload(
     Raises:
         ValueError: a value that JSON cannot express (NaN, foreign types, circular), a message id that is empty, longer
             than 512 bytes or contains U+0000 (LIM-4), a fragment without a kind or with a ``delta`` (STREAM-6), a
-            custom kind without a text (FRAG-4), a reply that does not say what it answers (SEND-4).
+            custom kind without a text (FRAG-4), a mention that is no object (MENT-1), a reply that does not say what it
+            answers (SEND-4).
     """
     if not 0 < len(message_id.encode("utf-8", "surrogatepass")) <= MESSAGE_ID_LIMIT or "\0" in message_id:
         raise ValueError("a message id has 1 to 512 bytes and no U+0000 (LIM-4)")
-    plain_fragments, plain_reply = plain(fragments), plain(reply)
+    plain_fragments, plain_mentions, plain_reply = plain(fragments), plain(mentions), plain(reply)
     _check_fragments(plain_fragments)
+    _check_mentions(plain_mentions)
     _check_reply(plain_reply)
     body: Json = {"fragments": plain_fragments}
-    context: Json = {"mentions": plain(mentions), "reply": plain_reply}
+    context: Json = {"mentions": plain_mentions, "reply": plain_reply}
     return write_exactly(
         {"message_id": message_id, "message_mode": plain(mode), "message": {"body": body, "context": context}}
     )

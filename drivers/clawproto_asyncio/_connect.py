@@ -2,14 +2,11 @@
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
-from clawproto_io.stores import CredentialStore
 
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
@@ -19,6 +16,9 @@ from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_asyncio._client import Client
 from clawproto_asyncio._driver import Driver, log
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
 
 if TYPE_CHECKING:
     import httpx2
@@ -46,11 +46,12 @@ async def connect(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
-    Leaving the block stops the session and waits until a rotation on its way is saved, for at most ``shutdown_timeout``,
-    also if the task is cancelled. Nothing is left running. An error of the block comes out as it is.
+    Leaving the block stops the session and waits until a rotation on its way is saved, for at most
+    ``shutdown_timeout``, also if the task is cancelled. Nothing is left running. An error of the block comes out as it
+    is.
 
     Args:
         store: where the credentials are, or the path of an SQLite file. A store that is given stays open.
@@ -71,8 +72,8 @@ async def connect(
         observer: called after every step with instant, event, effects and state; what it raises is logged.
         clock: None: the system's.
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
-        on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs the
-            agent again (OUT-8).
+        on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
+            the agent again (OUT-8).
 
     Raises:
         StoreError: the store could not be read; nothing was started.
@@ -171,7 +172,7 @@ async def pair(
 
 
 @asynccontextmanager
-async def _running(driver: Driver, start: Start) -> AsyncIterator[Driver]:
+async def _running(driver: Driver, start: Start) -> AsyncGenerator[Driver]:
     driver.start(start)
     try:
         yield driver

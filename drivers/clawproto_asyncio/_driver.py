@@ -7,19 +7,15 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
                  ├── HTTP            one task a request
                  └── socket          one a generation: opens, then reads; with a writer of its own
 
-None of them belongs to a caller. They are guarded against cancellation from outside, which is why there is no TaskGroup
-here: its children are plain tasks, and the end of ``asyncio.run`` would cancel them in the middle of a rotation.
+None of them belongs to a caller. They are guarded against the end of ``asyncio.run``, which is why there is no
+TaskGroup here: its children are plain tasks, and would be cancelled in the middle of a rotation. A cancellation that
+gets through all the same is taken for a wish to stop: each task reports what it was doing as failed.
 """
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, assert_never
 
-from clawproto_io.clock import Clock
-from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
-from clawproto_io.logs import logger
-from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
@@ -29,6 +25,11 @@ from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved
 from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
 from clawproto_asyncio._tasks import GuardedTask
+from clawproto_io.clock import Clock
+from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.logs import logger
+from clawproto_io.setup import Parts, SocketOptions
+from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
 
@@ -62,8 +63,8 @@ class Driver:
 
     def start(self, start: Start) -> None:
         """Begin. Once."""
-        self._spawn(self._keep_time(), "timer")
-        self._spawn(self._run_store(), "store")
+        _ = self._spawn(self._keep_time(), "timer")
+        _ = self._spawn(self._run_store(), "store")
         self._supervisor = self._guard(self._supervise(), "supervisor")
         self.engine.handle(start)
 
@@ -80,7 +81,7 @@ class Driver:
             await asyncio.wait({self._supervisor})
 
     async def finish(self) -> None:
-        """Stop and wait for the end, also if cancelled meanwhile: the end is bounded by ``shutdown_timeout`` already."""
+        """Stop and wait for the end, also if cancelled meanwhile: ``shutdown_timeout`` bounds it already."""
         self.stop()
         cancelled: asyncio.CancelledError | None = None
         while self._supervisor is not None and not self._supervisor.done():
@@ -167,7 +168,7 @@ class Driver:
                 dropped.task.end()
         while engine.http_jobs:
             job = engine.http_jobs.popleft()
-            self._spawn(self._run_http(job), f"request {job.request}")
+            _ = self._spawn(self._run_http(job), f"request {job.request}")
         if engine.store_jobs:
             self._store_work.set()
         for socket in self._sockets.values():
@@ -185,7 +186,7 @@ class Driver:
 
     def _wake(self) -> None:
         engine = self.engine
-        if len(engine.mailbox) or engine.stopped or engine.logout_was_told:
+        if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
         if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
             self.changed.set()
@@ -216,6 +217,10 @@ class Driver:
                     await self._rearm.wait()
             except TimeoutError:
                 pass
+            except asyncio.CancelledError:
+                if self._cut:
+                    raise
+                self.stop()
 
     async def _run_store(self) -> None:
         jobs = self.engine.store_jobs
@@ -229,6 +234,7 @@ class Driver:
                 except asyncio.CancelledError:
                     if self._cut:
                         raise
+                    self.stop()
                     report = interrupted_save(job)
                 jobs.popleft()
                 if report is not None:
@@ -236,7 +242,12 @@ class Driver:
                 else:
                     self._after_step()
             self._store_work.clear()
-            await self._store_work.wait()
+            try:
+                await self._store_work.wait()
+            except asyncio.CancelledError:
+                if self._cut:
+                    raise
+                self.stop()
 
     async def _run_http(self, job: HttpJob) -> None:
         report: HttpReport
@@ -245,6 +256,7 @@ class Driver:
         except asyncio.CancelledError:
             if self._cut:
                 raise
+            self.stop()
             report = interrupted_request(job)
         self.engine.handle(report)
 
@@ -256,10 +268,18 @@ class Driver:
             except Exception as error:
                 self.engine.handle(OpenFailed(generation, describe_failure(error)))
                 return
+            except asyncio.CancelledError:
+                if not socket.is_ended:
+                    self.engine.handle(OpenFailed(generation, "interrupted"))
+                raise
             self.engine.handle(Opened(generation))
             writer = self._spawn(self._write(socket, websocket), f"writer {generation}")
             try:
                 code, reason = await self._read(socket, websocket)
+            except asyncio.CancelledError:
+                if not socket.is_ended:
+                    self.engine.handle(Closed(generation, NO_CLOSE_FRAME))
+                raise
             finally:
                 writer.end()
                 websocket.transport.abort()
@@ -307,6 +327,11 @@ class _Socket:
         self.task: GuardedTask | None = None
         self.work = asyncio.Event()
         self.readable = asyncio.Event()
+
+    @property
+    def is_ended(self) -> bool:
+        """The driver itself has dropped it."""
+        return self.task is not None and self.task.is_ended
 
 
 class _Connect(websocket_connect):

@@ -1,16 +1,19 @@
-"""Tasks that outlive a stranger's cancellation."""
+"""Tasks that outlive the end of their program."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 
 
 class GuardedTask(asyncio.Task[None]):
-    """A task that only its owner ends.
+    """A task that the end of ``asyncio.run`` does not tear apart.
 
-    ``asyncio.run`` cancels every task of the loop when its main function is over, and programs do the same by hand. A
-    rotation in flight must survive that (REF-48), so a cancellation from outside only asks the owner to stop. Timeouts
-    within the task work as ever: they come from the loop, or from the task itself. A callback of the loop that cancels
-    everything looks like a timeout and gets through; the work then sees a CancelledError with ``is_ended`` unset.
+    When its main function is over, ``asyncio.run`` cancels whatever is left, all at once: the application's task in its
+    ``connect`` block, and the request that has just redeemed a refresh token. This task refuses that one cancellation
+    and tells its owner to stop; ``asyncio.run`` waits for it, and the owner's end is bounded. It is recognised by the
+    loop standing still. Any other cancellation comes from within: the timeouts of the libraries in use.
+
+    A program that cancels every task of a running loop by hand does get through; the work then sees a CancelledError
+    with ``is_ended`` unset, reports what it was doing as failed, and the session ends in good order.
 
     Attributes:
         is_ended: the owner has ended it.
@@ -34,9 +37,9 @@ class GuardedTask(asyncio.Task[None]):
         super().cancel()
 
     def cancel(self, msg: object = None) -> bool:
-        """Refuse, unless the call comes from within."""
+        """Refuse while the loop stands still."""
         loop = self.get_loop()
-        if loop.is_running() and asyncio.current_task(loop) in (None, self):
+        if loop.is_running():
             return super().cancel(msg)
         if not self.done():
             loop.call_soon(self._on_refused)

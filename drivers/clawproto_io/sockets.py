@@ -1,12 +1,14 @@
 """What both drivers know about the WebSocket library."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 REASON_LIMIT = 123  # bytes of a CLOSE frame
 NORMAL_CLOSURE = 1000
+NO_CLOSE_FRAME = 1006
+_GIVEN_UP = (1002, 1007, 1009)  # broken framing, broken text, a message above the limit
 
 
 if TYPE_CHECKING:
@@ -16,17 +18,23 @@ else:
 
 
 class WireLogger(_Adapter):
-    """A logger for the WebSocket library, which writes every frame at DEBUG, and one of them carries a token (AUTH-9)."""
+    """A logger for the WebSocket library, which writes every frame at DEBUG; one carries a token (AUTH-9)."""
 
-    def isEnabledFor(self, level: int) -> bool:
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 (the name is logging's)
         """Never at DEBUG."""
         return level > logging.DEBUG and super().isEnabledFor(level)
 
 
 def closing_of(error: ConnectionClosed) -> tuple[int, str]:
-    """Code and reason as received: 1005 for a CLOSE frame without a code, 1006 for none at all."""
+    """Code and reason as received: 1005 for a CLOSE frame without a code, 1006 for none at all.
+
+    Where the library itself gave up on what it read, the code that comes back is its own: a 1009 then says nothing
+    about an uplink, and counts as none.
+    """
     if error.rcvd is None:
-        return 1006, ""
+        return NO_CLOSE_FRAME, ""
+    if error.sent is not None and not error.rcvd_then_sent and error.sent.code in _GIVEN_UP:
+        return NO_CLOSE_FRAME, f"given up here with {error.sent.code} {error.sent.reason}".rstrip()
     return error.rcvd.code, error.rcvd.reason
 
 
@@ -41,8 +49,21 @@ def describe_failure(error: Exception) -> str:
         return f"the upgrade was answered with HTTP {error.response.status_code}"
     if isinstance(error, TimeoutError):
         return "timed out"
-    if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
+    reason = _system_error(error)
+    if reason is not None:
+        return reason
     if isinstance(error, WebSocketException | EOFError):
         return f"the upgrade failed with {type(error).__name__}"
     return f"failed with {type(error).__name__}"
+
+
+def _system_error(error: BaseException) -> str | None:
+    """What the operating system or TLS said, however deep: the loops wrap it differently."""
+    seen: list[BaseException] = [error]
+    for item in seen:
+        if isinstance(item, OSError) and item.strerror:
+            return item.strerror
+        if isinstance(item, BaseExceptionGroup):
+            seen += cast("BaseExceptionGroup[BaseException]", item).exceptions
+        seen += [found for found in (item.__cause__, item.__context__) if found is not None and found not in seen]
+    return None

@@ -2,9 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from clawproto_io.pairing import new_device_id
-from clawproto_io.setup import PairMode, Parts
-
 import trio
 
 from clawproto import calls, errors, results
@@ -14,14 +11,16 @@ from clawproto.credentials import Credentials, Guard, Identity
 from clawproto.events import Command, Pair, Refresh, SetTyping
 from clawproto.json_types import Json
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded, Result
+from clawproto_io.pairing import new_device_id
+from clawproto_io.setup import PairMode, Parts
 from clawproto_trio._driver import Driver
 
 
 class Client:
     """One session. Made by `clawproto_trio.connect`; every method is for tasks of the same run.
 
-    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the loop
-    comes back for the next event, so a message whose handling was cut short comes again (R2-9).
+    Iterate over it for the events of `clawproto.app_events`, from one task at a time. Messages are settled when the
+    loop comes back for the next event, so a message whose handling was cut short comes again (R2-9).
     """
 
     def __init__(self, driver: Driver, parts: Parts) -> None:
@@ -41,7 +40,7 @@ class Client:
     @property
     def is_ready(self) -> bool:
         """Connected, and past the handshake."""
-        return self._engine.session.is_ready
+        return self._engine.session.is_ready and not self._engine.stopped
 
     @property
     def credentials(self) -> Credentials | None:
@@ -62,10 +61,11 @@ class Client:
     # --- events ---
 
     def __aiter__(self) -> "Client":
+        """The client itself: there is one stream of events."""
         return self
 
     async def __anext__(self) -> AppEvent:
-        """The next event. What had arrived when the session was stopped is still handed out.
+        """The next event. After a stop this goes on until the session has come to its end.
 
         Raises:
             StopAsyncIteration: the session was stopped, or logged out and ``on_logout`` is ``end``.
@@ -84,7 +84,7 @@ class Client:
                 event = self._engine.take()
                 if event is not None:
                     return event
-                if self._engine.stopped:
+                if self._engine.is_shut:
                     if self._driver.failure is not None:
                         raise errors.DriverFailed from self._driver.failure
                     raise StopAsyncIteration
@@ -109,7 +109,7 @@ class Client:
         """
         engine = self._engine
         await trio.lowlevel.checkpoint()
-        while not engine.session.is_ready:
+        while not self.is_ready:
             if engine.stopped:
                 raise self._closed()
             if self._on_logout == "end" and engine.logged_out is not None:

@@ -2,15 +2,12 @@
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import evolve
-from clawproto_io.clock import Clock
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
-from clawproto_io.stores import CredentialStore
 
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Guard
@@ -18,6 +15,9 @@ from clawproto.engine import Observer
 from clawproto.events import Start
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
+from clawproto_io.clock import Clock
+from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.stores import CredentialStore
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
@@ -47,11 +47,12 @@ async def connect(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
-) -> AsyncIterator[Client]:
+) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
-    Leaving the block stops the session and waits until a rotation on its way is saved, for at most ``shutdown_timeout``,
-    also if it is cancelled: the session runs shielded in a nursery of this block. Nothing is left running. An error of the block comes out as it is.
+    Leaving the block stops the session and waits until a rotation on its way is saved, for at most
+    ``shutdown_timeout``, also if it is cancelled: the session runs shielded in a nursery of this block. Nothing is left
+    running. An error of the block comes out as it is.
 
     Args:
         store: where the credentials are, or the path of an SQLite file. A store that is given stays open.
@@ -72,8 +73,8 @@ async def connect(
         observer: called after every step with instant, event, effects and state; what it raises is logged.
         clock: None: the system's.
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
-        on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs the
-            agent again (OUT-8).
+        on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
+            the agent again (OUT-8).
 
     Raises:
         StoreError: the store could not be read; nothing was started.
@@ -172,7 +173,7 @@ async def pair(
 
 
 @asynccontextmanager
-async def _running(driver: Driver, start: Start) -> AsyncIterator[Driver]:
+async def _running(driver: Driver, start: Start) -> AsyncGenerator[Driver]:
     error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:

@@ -8,8 +8,9 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
                                                        └── socket    one a generation: opens, then reads; its writer
                                                                      and the library's task live in nurseries of its own
 
-The tasks hang in the tree of the caller's block, so that nothing outlives it; the shield is there because a cancellation
-must not tear a rotation apart. It lasts until the session is finished, or for ``shutdown_timeout`` after the stop.
+The tasks hang in the tree of the caller's block, so that nothing outlives it; the shield is there because a
+cancellation must not tear a rotation apart. It lasts until the session is finished, or for ``shutdown_timeout`` after
+the stop.
 """
 
 from math import inf
@@ -28,7 +29,7 @@ from clawproto_io.clock import Clock
 from clawproto_io.jobs import run_http_job, run_store_job
 from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 from clawproto_trio._signal import Signal
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
@@ -89,8 +90,8 @@ class Driver:
             try:
                 await self._supervise()
             except Exception as error:
-                self.failure = _only(error)
-                log.critical("the driver failed", exc_info=self.failure)
+                self.failure = error
+                log.critical("the driver failed", exc_info=error)
             finally:
                 self.engine.shut()
                 self._wake()
@@ -152,7 +153,7 @@ class Driver:
 
     def _wake(self) -> None:
         engine = self.engine
-        if len(engine.mailbox) or engine.stopped or engine.logout_was_told:
+        if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
         if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
             self.changed.set()
@@ -201,7 +202,7 @@ class Driver:
     async def _run_socket(self, opening: Open, socket: "_Socket") -> None:
         generation = opening.generation
         is_open = False
-        closing: tuple[int, str] = (1006, "")
+        closing: tuple[int, str] = (NO_CLOSE_FRAME, "")
         with socket.scope:
             try:
                 async with open_websocket(opening, self._parts.sockets, self._parts.clock) as websocket:
@@ -282,10 +283,3 @@ def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> _Conn
         max_size=options.max_size,
         logger=WireLogger(log),
     )
-
-
-def _only(error: BaseException) -> BaseException:
-    """The exception itself, out of groups that hold nothing else."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -70,6 +70,14 @@ modes = {"rotate": rotate_for_ever, "race": race, "fill": fill_up}
 anyio.run(modes[mode], SqliteStore(path))
 """
 
+HOLDER = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
 
 def start(path: Path, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
@@ -123,19 +131,7 @@ async def test_a_stopped_rival_delays_a_save_but_does_not_block_it_for_ever(tmp_
     first = SqliteStore(path)
     await first.save(Credentials(IDENTITY, TokenPair(Secret("a"), None), 1), None)
     await first.aclose()
-    holder = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import sqlite3, sys, os, signal\n"
-            "connection = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
-            "connection.execute('BEGIN IMMEDIATE')\n"
-            "print('locked', flush=True)\n"
-            "os.kill(os.getpid(), signal.SIGSTOP)\n",
-            str(path),
-        ],
-        stdout=subprocess.PIPE,
-    )
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE)
     assert holder.stdout is not None and holder.stdout.readline() == b"locked\n"
     store = SqliteStore(path, busy_timeout_ms=50)
     second = Credentials(IDENTITY, TokenPair(Secret("b"), None), 2)

@@ -24,16 +24,17 @@ from clawproto_io.stores import record
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
 from clawproto_io.stores.sqlite_file import check_directory, explain, identity_of, open_database, transaction
 
+# What is put into the statements are fixed names; every value is bound.
 _ACCOUNT = 1  # one record a file, for now
-_SELECT = f"SELECT {', '.join(COLUMNS)} FROM credentials WHERE account = {_ACCOUNT}"
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM credentials WHERE account = {_ACCOUNT}"  # noqa: S608
 # An upsert, not a replacement: rows of other tables will refer to this one.
 _UPSERT = (
-    f"INSERT INTO credentials (account, {', '.join(COLUMNS)}) VALUES ({_ACCOUNT}{', ?' * len(COLUMNS)})"
+    f"INSERT INTO credentials (account, {', '.join(COLUMNS)}) VALUES ({_ACCOUNT}{', ?' * len(COLUMNS)})"  # noqa: S608
     f" ON CONFLICT (account) DO UPDATE SET {', '.join(f'{column} = excluded.{column}' for column in COLUMNS)}"
 )
 _NO_DEVICE = f"account = {_ACCOUNT} AND trim(coalesce(device_id, '')) = ''"
-_HAS_NO_DEVICE = f"SELECT 1 FROM credentials WHERE {_NO_DEVICE}"
-_SET_DEVICE = f"UPDATE credentials SET device_id = ? WHERE {_NO_DEVICE}"
+_HAS_NO_DEVICE = f"SELECT 1 FROM credentials WHERE {_NO_DEVICE}"  # noqa: S608
+_SET_DEVICE = f"UPDATE credentials SET device_id = ? WHERE {_NO_DEVICE}"  # noqa: S608
 
 _T = TypeVar("_T")
 

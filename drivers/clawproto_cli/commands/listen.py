@@ -1,0 +1,73 @@
+"""``clawproto listen``."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import click
+
+from clawproto.app_events import CredentialsNeeded, LoggedOut
+from clawproto_cli.drivers import Client, DriverName, load_driver, run
+from clawproto_cli.events import event_form, event_line
+from clawproto_cli.explain import explained
+from clawproto_cli.failures import Exit
+from clawproto_cli.options import driver_option, json_option, store_option, verbose_option
+from clawproto_cli.output import Lines
+from clawproto_io import SystemClock
+
+
+@click.command("listen")
+@store_option
+@driver_option
+@click.option("--wait", is_flag=True, help="After a logout keep waiting for new credentials in the store.")
+@json_option
+@verbose_option
+def command(store: Path, driver: DriverName, wait: bool, as_json: bool) -> None:
+    """Hold the agent's session and print what arrives, until interrupted.
+
+    It reconnects and refreshes its tokens by itself. SIGINT or SIGTERM ends it in good order: a rotation on its way is
+    finished and saved first, and the exit code is 0; a second one ends it at once. After a logout it prints why and
+    ends with exit code 3. Run one `listen` per store; `send` may be used beside it.
+
+    A message is acknowledged after its line was written, so after a crash it comes again rather than being lost.
+
+    \b
+    Examples:
+      clawproto listen --store agent.db
+      clawproto listen --store agent.db --json | jq -r 'select(.event == "message_received") | .text'
+      clawproto listen --store agent.db --driver trio --wait
+    """
+    with explained():
+        code = run(lambda: _listen(store, driver, wait, as_json), driver)
+    raise SystemExit(code)
+
+
+async def _listen(store: Path, driver: DriverName, wait: bool, as_json: bool) -> Exit:
+    lines, clock = Lines(as_json), SystemClock()
+    code = Exit.DONE
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        connecting = load_driver(driver).connect(
+            store, client_version="clawproto-cli", settle="explicit", on_logout="wait" if wait else "end"
+        )
+        async with connecting as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_on_signal, signals, client)
+            async for event in client:
+                at_ms = clock.now().wall_ms
+                await lines.write(event_form(event, at_ms), *event_line(event, at_ms))
+                if lines.closed:
+                    break
+                await client.settle(event)
+                if isinstance(event, LoggedOut | CredentialsNeeded) and not wait:
+                    code = Exit.NOT_PAIRED
+                    break
+            tasks.cancel_scope.cancel()
+    return code
+
+
+async def _stop_on_signal(signals: AsyncIterator[signal.Signals], client: Client) -> None:
+    async for _ in signals:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the next one ends the process at once
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        await client.aclose()
+        return

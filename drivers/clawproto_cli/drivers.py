@@ -1,0 +1,100 @@
+"""The two drivers behind one shape, each loaded only when it is chosen."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, TypeVar
+
+import anyio
+from attrs import frozen
+
+from clawproto.app_events import AppEvent, MessageReceived
+from clawproto.config import Capabilities
+from clawproto.credentials import Credentials, Identity
+from clawproto.policy import Policy
+from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
+from clawproto_io import CredentialStore
+
+DriverName: TypeAlias = Literal["asyncio", "trio"]
+Store: TypeAlias = CredentialStore | str | Path
+_T = TypeVar("_T")
+
+
+class Client(Protocol):
+    """What commands use of a driver's client."""
+
+    def __aiter__(self) -> AsyncIterator[AppEvent]: ...
+    @property
+    def is_ready(self) -> bool: ...
+    @property
+    def credentials(self) -> Credentials | None: ...
+    @property
+    def identity(self) -> Identity | None: ...
+    async def wait_ready(self) -> None: ...
+    async def send(
+        self,
+        chat_id: str,
+        content: str,
+        *,
+        reply_to: MessageReceived | None = None,
+        message_id: str | None = None,
+    ) -> Receipt: ...
+    async def refresh(self) -> RefreshSucceeded | RefreshSkipped: ...
+    async def settle(self, event: AppEvent) -> None: ...
+    async def aclose(self) -> None: ...
+
+
+class Connect(Protocol):
+    """``connect`` of a driver."""
+
+    def __call__(
+        self,
+        store: Store,
+        *,
+        policy: Policy | None = None,
+        capabilities: Capabilities | None = None,
+        client_version: str = "",
+        socket_device_id: str | None = None,
+        settle: Literal["auto", "explicit"] = "auto",
+        on_logout: Literal["end", "wait"] = "end",
+    ) -> AbstractAsyncContextManager[Client]: ...
+
+
+class PairCode(Protocol):
+    """``pair`` of a driver."""
+
+    async def __call__(
+        self,
+        store: Store,
+        code: str,
+        *,
+        base_url: str,
+        ws_url: str | None = None,
+        platform: str = "clawproto",
+        identity: Literal["refuse", "repair", "new"] = "refuse",
+        policy: Policy | None = None,
+    ) -> Credentials: ...
+
+
+@frozen
+class Driver:
+    """One driver's entry points."""
+
+    connect: Connect
+    pair: PairCode
+
+
+def load_driver(name: DriverName) -> Driver:
+    """Import the driver for a loop, and only that one."""
+    if name == "trio":
+        import clawproto_trio  # noqa: PLC0415
+
+        return Driver(clawproto_trio.connect, clawproto_trio.pair)
+    import clawproto_asyncio  # noqa: PLC0415
+
+    return Driver(clawproto_asyncio.connect, clawproto_asyncio.pair)
+
+
+def run(work: Callable[[], Awaitable[_T]], name: DriverName) -> _T:
+    """Run ``work`` to its end on the loop called ``name``."""
+    return anyio.run(work, backend=name)

@@ -1,0 +1,67 @@
+"""Options that several commands share."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+store_option = click.option(
+    "--store",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="SQLite file with the agent's credentials (mode 0600).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for programs.")
+driver_option = click.option(
+    "--driver",
+    type=click.Choice(["asyncio", "trio"]),
+    default="asyncio",
+    show_default=True,
+    help="Event loop to run on.",
+)
+
+
+def url_of(*schemes: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """Checks an option that is an absolute address with one of ``schemes``; a trailing slash is dropped."""
+
+    def check(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+            _ = parts.port  # raises if it is none
+        except ValueError:
+            parts = None
+        if parts is None or parts.scheme not in schemes or not parts.hostname or "@" in parts.netloc:
+            raise click.BadParameter(f"should look like {schemes[-1]}://host[:port]")
+        if parts.query or parts.fragment:
+            raise click.BadParameter("should have no query and no fragment")
+        return value.rstrip("/")
+
+    return check
+
+
+http_url = url_of("http", "https")
+socket_url = url_of("ws", "wss")
+
+
+def _set_up_logging(_context: click.Context, _option: click.Parameter, count: int) -> None:
+    if count:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        log = logging.getLogger("clawproto")
+        log.addHandler(handler)
+        log.setLevel(logging.INFO if count == 1 else logging.DEBUG)
+
+
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    count=True,
+    expose_value=False,
+    callback=_set_up_logging,
+    help="Log to standard error; twice for more. Logs hold no tokens.",
+)
