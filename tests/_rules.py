@@ -86,7 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _required_groups(config: pytest.Config) -> list[str]:
-    groups: str = config.getoption("--require-groups")
+    groups = str(config.getoption("--require-groups") or "")
     return [group.strip() for group in groups.split(",") if group.strip()]
 
 

@@ -107,7 +107,7 @@ def create(directory: Path, interpreter: Interpreter) -> Path:
         venv.create(directory, with_pip=True, symlinks=True)
     else:
         subprocess.run([interpreter.executable, "-m", "venv", directory], check=True)
-    pip = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
+    pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True, cwd=ROOT)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", "."], check=True, cwd=ROOT)
     stamp.write_text(wanted)
