@@ -42,7 +42,7 @@ class Disconnected:
     """The socket is gone; the session comes back by itself.
 
     Attributes:
-        code: close code, None if the socket never opened.
+        code: close code; None if the socket never opened, or had to be dropped.
         reason: for logs.
         retry_in_ms: until the next attempt; None if something else is awaited first (a refresh, new credentials).
         planned: part of a token change or another step of the session's own.

@@ -84,6 +84,7 @@ class Directory:
         self.agents: dict[str, Agent] = {}  # by user id
         self.conversations: dict[str, Conversation] = {}
         self.codes: dict[str, PairingCode] = {}
+        self._by_agent_id: dict[str, Agent] = {}
         self._memberships: dict[str, list[Conversation]] = {}
 
     def add_conversation(self, conversation: Conversation) -> None:
@@ -111,4 +112,7 @@ class Directory:
         return self._memberships.get(user_id, [])
 
     def agent_by_id(self, agent_id: str) -> Agent | None:
-        return next((agent for agent in self.agents.values() if agent.agent_id == agent_id), None)
+        return self._by_agent_id.get(agent_id)
+
+    def add_agent(self, agent: Agent) -> None:
+        self.agents[agent.user_id] = self._by_agent_id[agent.agent_id] = agent

@@ -1,10 +1,9 @@
 """Reproducible randomness and ids: a keyed hash over a counter (HUB-1)."""
 
 import base64
-import hashlib
 
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_TAIL_BITS = 80
+from clawproto.entropy import bits
+from clawproto.ids import IdState, next_ulid
 
 
 class Entropy:
@@ -19,12 +18,12 @@ class Entropy:
             raise ValueError(f"a seed has 1 to 64 bytes, not {len(seed)}")
         self._seed = seed
         self._counter = 0
-        self._last_ulid = -1
+        self._ids = IdState()
 
     def take(self, count: int) -> bytes:
         """The next ``count`` bytes, at most 64."""
         self._counter += 1
-        return hashlib.blake2b(self._counter.to_bytes(8, "big"), key=self._seed, digest_size=count).digest()
+        return bits(self._seed, "hub", self._counter, count * 8).to_bytes(count, "big")
 
     def hex(self, characters: int) -> str:
         """An even number of hexadecimal characters, at most 128."""
@@ -36,8 +35,5 @@ class Entropy:
 
     def ulid(self, wall_ms: int) -> str:
         """26 characters of Crockford base32, greater than every one before (SEND-6)."""
-        number = (wall_ms << _TAIL_BITS) | int.from_bytes(self.take(_TAIL_BITS // 8), "big")
-        if number >> _TAIL_BITS <= self._last_ulid >> _TAIL_BITS:
-            number = self._last_ulid + 1
-        self._last_ulid = number
-        return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+        self._ids, ulid = next_ulid(self._ids, self._seed, wall_ms)
+        return ulid

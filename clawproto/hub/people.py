@@ -40,7 +40,7 @@ def add_agent(context: Context, owner_id: str, nick_name: str) -> Agent:
     conversation = add_conversation(context, [owner_id, user.user_id])
     agent_id = f"agt_{context.entropy.ulid(context.now.wall_ms)}"
     agent = Agent(agent_id, user.user_id, owner_id, conversation.conversation_id)
-    context.directory.agents[user.user_id] = agent
+    context.directory.add_agent(agent)
     return agent
 
 

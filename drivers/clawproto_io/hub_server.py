@@ -65,6 +65,7 @@ class HubServer:
         self._answers: dict[int, asyncio.Future[HttpRespond | HttpDrop]] = {}
         self._last_number = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._armed: int | None = None  # the deadline that the timer is for
         self._listener: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
         application = web.Application(client_max_size=settings.upload_limit + _BODY_SLACK)
@@ -146,7 +147,6 @@ class HubServer:
             await self._listen()
 
     async def _refuse_for(self, milliseconds: int) -> None:
-        await asyncio.sleep(0.05)  # lets the answer of the control call out first
         await self.refuse_connections(True)
         await asyncio.sleep(milliseconds / 1000)
         await self.refuse_connections(False)
@@ -178,13 +178,20 @@ class HubServer:
         self._arm()
 
     def _arm(self) -> None:
+        deadline = self.hub.next_deadline()
+        if deadline == self._armed:
+            return
+        self._armed = deadline
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        deadline = self.hub.next_deadline()
         if deadline is not None:
             delay = max(0, deadline - read_clock().mono_ms) / 1000
-            self._timer = asyncio.get_running_loop().call_later(delay, self._handle, Tick())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._armed = None
+        self._handle(Tick())
 
     def _number(self) -> int:
         self._last_number += 1

@@ -1,7 +1,7 @@
 """What both drivers know about the WebSocket library."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -63,6 +63,7 @@ def _system_error(error: BaseException) -> str | None:
     for item in seen:
         if isinstance(item, OSError) and item.strerror:
             return item.strerror
-        inner = item.exceptions if isinstance(item, BaseExceptionGroup) else (item.__cause__, item.__context__)
-        seen += [found for found in inner if found is not None and found not in seen]
+        if isinstance(item, BaseExceptionGroup):
+            seen += cast("BaseExceptionGroup[BaseException]", item).exceptions
+        seen += [found for found in (item.__cause__, item.__context__) if found is not None and found not in seen]
     return None

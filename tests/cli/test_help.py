@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from clawproto_cli.app import main
-from tests.cli.conftest import clawproto, environment
+from tests.cli.conftest import environment, spawned
 
 COMMANDS = ["demo", "hub", "pair", "login", "listen", "send", "status"]
 
@@ -32,7 +32,7 @@ def test_help_teaches_by_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_matches_the_modules(name: str) -> None:
-    found = main.get_command(click.Context(main), name) if isinstance(main, click.Group) else None
+    found = main.get_command(click.Context(main), name)
     assert found is not None
     assert found.name == name
 
@@ -73,6 +73,6 @@ def test_importing_the_command_loads_no_loop_and_no_driver() -> None:
 
 
 def test_the_version_is_told() -> None:
-    done = clawproto("--version")
+    done = spawned("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("clawproto")

@@ -9,25 +9,17 @@ from pathlib import Path
 import anyio
 import pytest
 from attrs import evolve
-from click.testing import CliRunner, Result
 
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
-from clawproto_cli.app import main
 from clawproto_cli.commands.status import examine
 from clawproto_io import SqliteStore
-from tests.cli.conftest import token
+from tests.cli.conftest import clawproto, token
 
 IDENTITY = Identity(
     "usr_1", "device-1", "https://chat.example.com", "wss://chat.example.com/ws", "usr_2", None, "cnv_1"
 )
 LOGIN = ["login", "--base-url", "https://chat.example.com/", "--user-id", "usr_1", "--device-id", "device-1"]
-
-
-def run(*arguments: str, stdin: str = "", **env: str) -> Result:
-    """Run it here; the environment holds no tokens but those given."""
-    clean: dict[str, str | None] = {"CLAWPROTO_ACCESS_TOKEN": None, "CLAWPROTO_REFRESH_TOKEN": None, **env}
-    return CliRunner().invoke(main, arguments, input=stdin, env=clean)
 
 
 def stored(path: Path) -> Credentials | None:
@@ -66,15 +58,15 @@ def credentials(access: str, refresh: str | None = "refresh-secret") -> Credenti
 @pytest.mark.rule("DEV-4")
 def test_login_from_the_environment(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    done = run(
+    done = clawproto(
         *LOGIN,
         *("--store", str(path), "--conversation-id", "cnv_1", "--owner-id", "usr_2", "--json"),
         CLAWPROTO_ACCESS_TOKEN="access-secret",
         CLAWPROTO_REFRESH_TOKEN="refresh-secret",
     )
-    assert done.exit_code == 0, done.output
+    assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["device_id"] == "device-1"
-    assert "secret" not in done.output
+    assert "secret" not in done.stdout + done.stderr
     record = stored(path)
     assert record is not None
     assert record.identity == IDENTITY  # the WebSocket address follows from the base URL
@@ -84,41 +76,43 @@ def test_login_from_the_environment(tmp_path: Path) -> None:
 
 def test_login_from_two_lines(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
-    done = run(*LOGIN, "--store", str(path), stdin="access-secret\nrefresh-secret\n")
-    assert done.exit_code == 0, done.output
-    assert "secret" not in done.output
+    done = clawproto(*LOGIN, "--store", str(path), stdin="access-secret\nrefresh-secret\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "secret" not in done.stdout + done.stderr
     record = stored(path)
     assert record is not None
     assert record.tokens == TokenPair(Secret("access-secret"), Secret("refresh-secret"))
 
 
 def test_login_without_a_refresh_token_says_what_that_means(tmp_path: Path) -> None:
-    done = run(*LOGIN, "--store", str(tmp_path / "a.db"), stdin="access-secret\n")
-    assert done.exit_code == 0
+    done = clawproto(*LOGIN, "--store", str(tmp_path / "a.db"), stdin="access-secret\n")
+    assert done.returncode == 0
     assert "Without a refresh token" in done.stdout
 
 
 @pytest.mark.parametrize("stdin", ["", "\n\n", "  \nrefresh-secret\n"])
 def test_login_without_an_access_token_stores_nothing(tmp_path: Path, stdin: str) -> None:
     path = tmp_path / "a.db"
-    done = run(*LOGIN, "--store", str(path), stdin=stdin)
-    assert (done.exit_code, path.exists()) == (2, False)
+    done = clawproto(*LOGIN, "--store", str(path), stdin=stdin)
+    assert (done.returncode, path.exists()) == (2, False)
 
 
 def test_login_with_half_of_the_environment_is_wrong_usage(tmp_path: Path) -> None:
-    done = run(*LOGIN, "--store", str(tmp_path / "a.db"), stdin="x\ny\n", CLAWPROTO_REFRESH_TOKEN="refresh-secret")
-    assert done.exit_code == 2
+    done = clawproto(
+        *LOGIN, "--store", str(tmp_path / "a.db"), stdin="x\ny\n", CLAWPROTO_REFRESH_TOKEN="refresh-secret"
+    )
+    assert done.returncode == 2
     assert "CLAWPROTO_ACCESS_TOKEN is not" in done.stderr
 
 
 @pytest.mark.rule("PAIR-10")
 def test_login_replaces_another_agent_only_on_demand(tmp_path: Path) -> None:
     path = store_of(tmp_path / "a.db", evolve(credentials("other"), identity=evolve(IDENTITY, user_id="usr_9")))
-    refused = run(*LOGIN, "--store", path, "--json", stdin="access-secret\nrefresh-secret\n")
-    assert refused.exit_code == 2
+    refused = clawproto(*LOGIN, "--store", path, "--json", stdin="access-secret\nrefresh-secret\n")
+    assert refused.returncode == 2
     assert json.loads(refused.stdout)["error"] == "usage"
     assert "usr_9" in refused.stdout
-    assert run(*LOGIN, "--store", path, "--replace", stdin="access-secret\nrefresh-secret\n").exit_code == 0
+    assert clawproto(*LOGIN, "--store", path, "--replace", stdin="access-secret\nrefresh-secret\n").returncode == 0
     record = stored(tmp_path / "a.db")
     assert record is not None
     assert record.identity.user_id == "usr_1"
@@ -128,17 +122,17 @@ def test_login_replaces_another_agent_only_on_demand(tmp_path: Path) -> None:
 def test_login_does_not_take_a_refused_token_back(tmp_path: Path) -> None:
     digest = Secret("access-secret").digest
     path = store_of(tmp_path / "a.db", credentials("access-secret"), refused=digest)
-    done = run(*LOGIN, "--store", path, stdin="access-secret\nrefresh-secret\n")
-    assert done.exit_code == 2
-    assert "secret" not in done.output
+    done = clawproto(*LOGIN, "--store", path, stdin="access-secret\nrefresh-secret\n")
+    assert done.returncode == 2
+    assert "secret" not in done.stdout + done.stderr
 
 
-def test_a_file_that_is_no_store_is_exit_code_6(tmp_path: Path) -> None:
+def test_a_file_that_is_no_store_is_returncode_6(tmp_path: Path) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(b"not a database at all, by any means" * 40)
     for arguments in (["status"], LOGIN):
-        done = run(*arguments, "--store", str(path), "--json", stdin="access-secret\nrefresh-secret\n")
-        assert (done.exit_code, json.loads(done.stdout)["error"]) == (6, "store")
+        done = clawproto(*arguments, "--store", str(path), "--json", stdin="access-secret\nrefresh-secret\n")
+        assert (done.returncode, json.loads(done.stdout)["error"]) == (6, "store")
         assert str(path) in done.stdout
 
 
@@ -146,14 +140,14 @@ def test_a_file_that_is_no_store_is_exit_code_6(tmp_path: Path) -> None:
 
 
 def status(path: str) -> tuple[int, dict[str, object]]:
-    done = run("status", "--store", path, "--json")
-    assert "secret" not in done.output
+    done = clawproto("status", "--store", path, "--json")
+    assert "secret" not in done.stdout + done.stderr
     shown: dict[str, object] = json.loads(done.stdout)
-    for_people = run("status", "--store", path)
-    assert for_people.exit_code == done.exit_code
+    for_people = clawproto("status", "--store", path)
+    assert for_people.returncode == done.returncode
     assert str(shown["state"]) in for_people.stdout
-    assert "secret" not in for_people.output
-    return done.exit_code, shown
+    assert "secret" not in for_people.stdout + for_people.stderr
+    return done.returncode, shown
 
 
 def test_status_of_an_empty_store_creates_nothing(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_kick_and_cut_show_as_1006() -> None:
 @pytest.mark.rule("HB-1")
 def test_a_client_that_answers_pings_stays_and_one_that_does_not_is_cut() -> None:
     async def scenario() -> None:
-        settings = HubSettings(ping_interval_ms=30, pong_timeout_ms=200)
+        settings = HubSettings(ping_interval_ms=200, pong_timeout_ms=1_500)
         async with serve(settings) as server, aiohttp.ClientSession() as http:
             agent = agent_of(server)
             async with (
@@ -202,6 +202,46 @@ def test_a_client_that_answers_pings_stays_and_one_that_does_not_is_cut() -> Non
                 assert mute.close_code == 1006
                 await answering.send(json.dumps({"version": "2", "event": "ping", "trace_id": "p", "emitted_at": 7}))
                 assert (await receive(answering))["event"] == "pong"
+
+    run(scenario())
+
+
+@pytest.mark.rule("CLOSE-14")
+def test_a_client_that_does_not_read_is_kicked_and_loses_nothing() -> None:
+    async def scenario() -> None:
+        async with serve(HubSettings(send_buffer_bytes=1_000_000)) as server:
+            agent = agent_of(server)
+            async with connect(server.ws_url, max_queue=1) as lazy:
+                assert (await hello(lazy, agent.access_token))["event"] == "hello-ok"
+                posted = 0
+                while not server.hub.state()["kicks"]:
+                    server.call(lambda hub: hub.post(agent.conversation_id, agent.owner_id, "x" * 100_000))
+                    posted += 1
+                    assert posted < 1_000
+                    await asyncio.sleep(0)
+                lazy.transport.abort()
+            seen: set[str] = set()
+            async with connect(server.ws_url) as again:
+                await hello(again, agent.access_token, "d2")
+                while (frame := await receive(again))["event"] != "replay.done":
+                    seen.add(frame["payload"]["message_id"])
+            assert len(seen) == posted
+
+    run(scenario())
+
+
+def test_media_over_http() -> None:
+    async def scenario() -> None:
+        async with serve(HubSettings(upload_limit=1000)) as server, httpx2.AsyncClient() as http:
+            bearer = {"Authorization": f"Bearer {agent_of(server).access_token}"}
+            address = f"{server.base_url}/media/upload"
+            made = await http.post(address, files={"file": ("A.PNG", b"abc", "image/png")}, headers=bearer)
+            data = made.json()["data"]
+            assert (data["name"], data["kind"], data["size"]) == ("A.png", "image", 3)
+            assert (await http.get(data["url"])).content == b"abc"
+            for length in (1001, 3_000_000):
+                refused = await http.post(address, files={"file": ("a", b"x" * length, "a/b")}, headers=bearer)
+                assert (refused.status_code, refused.json()["code"]) == (413, 41301)
 
     run(scenario())
 

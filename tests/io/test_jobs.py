@@ -91,9 +91,12 @@ async def test_what_was_torn_down_may_have_been_done() -> None:
 
 
 async def test_impossible_settings_are_refused_before_anything_is_opened() -> None:
-    for settings in ({"send_limit": 0}, {"shutdown_timeout": -1.0}, {"seed": b"short"}):
-        with pytest.raises(ValueError, match="must"):
-            assemble(MemoryStore(), LOG, **settings)
+    with pytest.raises(ValueError, match="send_limit"):
+        assemble(MemoryStore(), LOG, send_limit=0)
+    with pytest.raises(ValueError, match="shutdown_timeout"):
+        assemble(MemoryStore(), LOG, shutdown_timeout=-1.0)
+    with pytest.raises(ValueError, match="seed"):
+        assemble(MemoryStore(), LOG, seed=b"short")
 
 
 async def test_the_bound_on_the_end_leaves_room_for_a_refresh() -> None:

@@ -31,9 +31,9 @@ def announce(context: Context, user_id: str, *, online: bool) -> None:
     agent = context.directory.agents.get(user_id)
     names = [user_id] if agent is None else [user_id, agent.agent_id]
     for name in names:
-        frame = context.build("presence.update", _presence(context, name, online=online))
         for connection in context.watchers(name):
             if connection.phase is Phase.LIVE:
+                frame = context.build("presence.update", _presence(context, name, online=online))
                 context.answer(connection, frame)
 
 

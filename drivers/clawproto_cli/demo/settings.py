@@ -26,7 +26,7 @@ HUB: Final = HubSettings(access_token_life_ms=TOKEN_LIFE_MS, uplink_log=100_000)
 _LIFE, _FLOOR = TOKEN_LIFE_MS // 1000, FLOOR_MS // 1000
 NOTICE: Final = (
     f"This demonstration is shortened: access tokens live {_LIFE} s instead of a day or so, and the least wait between",
-    f"two refreshes, and after an unexplained disconnect, is {_FLOOR} s instead of 30 s and 5 s; waits between tries and",
-    "timeouts are shorter, too. Lead and jitter of a refresh shrink with the token's life by themselves. The rest",
+    f"two refreshes, and after an unexplained disconnect, is {_FLOOR} s instead of 30 s and 5 s; waits between tries",
+    "and timeouts are shorter, too. Lead and jitter of a refresh shrink with the token's life by themselves. The rest",
     "is as in production: HTTP and WebSocket on loopback, SQLite files, the public interface of both drivers.",
 )

@@ -1,0 +1,74 @@
+"""Shorthands for tests of sends and of what a hub says about them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from clawproto.app_events import AppEvent
+from clawproto.effects import Emit, SendFrame
+from clawproto.events import FrameReceived, Send, SetTyping
+from clawproto.json_types import Json
+from clawproto.link_state import generation
+from tests.core.harness import Bench, credentials, frame
+
+CHAT = "cnv_01K9F40000QRSTVWXYZ0123456"
+OTHER_CHAT = "cnv_01K9F40000QRSTVWXYZ0123457"
+OWNER_CHAT = "cnv_1"  # the bench's direct conversation with the owner
+
+
+def online(**settings: Any) -> Bench:
+    """A bench whose session is ready."""
+    bench = Bench(credentials(), **settings)
+    assert bench.state.connected
+    return bench
+
+
+def send(bench: Bench, text: str = "hi", chat_id: str = CHAT, **fields: Any) -> int:
+    """Give a `Send`; returns its command number."""
+    command = bench.command()
+    bench.step(Send(command, chat_id, ({"kind": "text", "text": text},), **fields))
+    return command
+
+
+def type_in(bench: Bench, chat_id: str = CHAT, *, is_typing: bool = True) -> None:
+    bench.step(SetTyping(chat_id, is_typing))
+
+
+def uplinks(bench: Bench, event: str = "message.send") -> list[dict[str, Any]]:
+    """Every uplink of this event so far, decoded."""
+    return [json.loads(effect.text) for effect in bench.all(SendFrame) if effect.event == event]
+
+
+def says(bench: Bench, event: str, payload: Mapping[str, Json], **envelope: Json) -> None:
+    """The hub sends a frame on the socket that counts."""
+    number = generation(bench.state.link)
+    assert number is not None
+    bench.step(FrameReceived(number, frame(event, payload, at_ms=bench.now.wall_ms, **envelope)))
+
+
+def ack(bench: Bench, uplink: Mapping[str, Any], message_id: str | None = None, accepted_at: int = 5) -> None:
+    """The hub acknowledges an uplink."""
+    payload: dict[str, Json] = {
+        "message_id": message_id or uplink["payload"]["message_id"],
+        "accepted_at": accepted_at,
+    }
+    says(bench, "message.ack", payload, trace_id=uplink["trace_id"], chat_id=uplink["chat_id"])
+
+
+def refuse(bench: Bench, uplink: Mapping[str, Any], code: str, **payload: Json) -> None:
+    """The hub refuses an uplink."""
+    says(bench, "message.error", {"code": code, **payload}, trace_id=uplink["trace_id"], chat_id=uplink["chat_id"])
+
+
+def message(text: str = "yo", message_id: str = "msg-1", **changes: Json) -> dict[str, Json]:
+    """The payload of a received message."""
+    body: dict[str, Json] = {
+        "body": {"fragments": [{"kind": "text", "text": text}]},
+        "context": {"mentions": [], "reply": None},
+    }
+    return {"message_id": message_id, "message_mode": "normal", "message": body, **changes}
+
+
+def told(bench: Bench) -> list[AppEvent]:
+    """Everything that the application was told so far."""
+    return [effect.event for effect in bench.all(Emit)]
