@@ -16,6 +16,7 @@ from clawproto.app_events import MessageReceived, ReplayFinished
 from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
 from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
+from clawproto.timing import earliest
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_cursor_ack, encode_sync_ack
 from clawproto.wire.values import Frame, HelloOk, MessagePayload, TextFragment
@@ -246,5 +247,4 @@ def advance(inbox: InboxState, turn: Turn) -> InboxState:
 
 def deadline(inbox: InboxState) -> int | None:
     """Monotonic ms at which `advance` has something to do."""
-    dues = [at for at in (inbox.ack_due, inbox.repeat_due, inbox.replay_until) if at is not None]
-    return min(dues, default=None)
+    return earliest(inbox.ack_due, inbox.repeat_due, inbox.replay_until)
