@@ -64,7 +64,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check
 
 types: $(VENV)/.installed
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/mypy
 
 check: lint types test
