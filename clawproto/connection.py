@@ -1,9 +1,10 @@
 """What link, inbox and outbox do together when a connection comes up, is closed by us, or is gone.
 
-Rules: CLOSE-12, CLOSE-13, R2-16, REF-26, SEND-17, TOK-12.
+Rules: CLOSE-12, CLOSE-13, ERR-10, HS-23, R2-16, R2-35, REF-26, SEND-17, TOK-12.
 """
 
-from clawproto import inbox, link, outbox, tokens
+from clawproto import gates, inbox, link, outbox, tokens
+from clawproto.effects import RememberDevice
 from clawproto.evolving import evolve
 from clawproto.link_state import Greeting, generation, is_online
 from clawproto.state import State
@@ -18,10 +19,12 @@ def online_generation(state: State) -> int | None:
 
 def connected(state: State, phase: Greeting, hello: HelloOk, turn: Turn) -> State:
     """``hello-ok``: arm the timer, count anew, send what waits (TOK-12, R2-3, SEND-17)."""
-    accepted = link.accepted(state.link, phase, hello, state.tokens, turn)
     counting = inbox.connected(state.inbox, phase.generation, hello, turn)
     if counting is None:
-        return evolve(state, link=link.give_up(accepted, "v2 was granted without an epoch", turn))
+        return evolve(state, link=link.give_up(state.link, "v2 was granted without an epoch", turn))
+    accepted = link.accepted(state.link, phase, hello, state.tokens, turn)
+    if turn.config.socket_device_id is None:
+        state = _remember_device(state, accepted.device_id, turn)
     return evolve(
         state,
         connected=True,
@@ -32,9 +35,25 @@ def connected(state: State, phase: Greeting, hello: HelloOk, turn: Turn) -> Stat
     )
 
 
+def _remember_device(state: State, device_id: str | None, turn: Turn) -> State:
+    """The hub resolved another device id than we presented: it is ours from now on, here and in the store (HS-23)."""
+    known = state.tokens.credentials
+    if known is None or device_id is None or device_id == (known.identity.socket_device_id or known.identity.device_id):
+        return state
+    turn.do(RememberDevice(device_id))
+    identity = evolve(known.identity, socket_device_id=device_id)
+    return evolve(state, tokens=evolve(state.tokens, credentials=evolve(known, identity=identity)))
+
+
 def flush(state: State, turn: Turn) -> State:
-    """Send the acks that are owed, while there is a socket to send them on (R2-16)."""
-    return evolve(state, inbox=inbox.flush(state.inbox, turn)) if is_online(state.link) else state
+    """Before a deliberate close: send the acks that are owed (R2-16), and forget the typing that a gate has cut off, so
+    that the closing does not end it either (ERR-10)."""
+    if not is_online(state.link):
+        return state
+    cut_off = tuple(
+        chat for chat in state.link.typing if gates.blocking(state.outbox.gates, chat, turn, typing=True) is not None
+    )
+    return evolve(state, inbox=inbox.flush(state.inbox, turn), link=link.forget_typing(state.link, cut_off))
 
 
 def give_up(state: State, reason: str, turn: Turn, *, code: int = link.CODE_NORMAL) -> State:

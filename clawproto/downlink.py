@@ -45,7 +45,7 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
         state = evolve(state, link=heard)
     phase = state.link.phase
     if isinstance(frame, BadFrame):
-        state = evolve(state, link=link.reject_bad_frame(state.link, frame, turn))
+        state = evolve(state, link=link.rejected_frame(state.link, None, frame.problem, frame.excerpt, turn))
         if frame.dseq is None or not isinstance(phase, Online):
             return state
         frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)
@@ -92,7 +92,7 @@ def _refused(state: State, phase: Waiting | Greeting, hello: HelloFail, turn: Tu
 
 def _established(state: State, frame: Frame, turn: Turn) -> State:
     if inbox.is_violation(state.inbox, frame):  # before anything is done with the content (R2-6)
-        return connection.give_up(state, "the dseq count was broken", turn)
+        return _miscounted(state, frame, turn)
     counted, number = inbox.stamp(state.inbox, frame, turn)
     if counted is not state.inbox:
         state = evolve(state, inbox=counted)
@@ -126,6 +126,15 @@ def _established(state: State, frame: Frame, turn: Turn) -> State:
             return _settled(state, number, turn)
         case _:
             assert_never(payload)
+
+
+def _miscounted(state: State, frame: Frame, turn: Turn) -> State:
+    """The unbroken count of v2 is broken: the frame is counted and left alone, and the replay fills the hole (R2-7)."""
+    if not isinstance(state.link.phase, Online):
+        return state  # closing already
+    problem = "no integer as dseq" if frame.dseq is None else f"dseq {frame.dseq} is out of turn"
+    state = evolve(state, link=link.rejected_frame(state.link, frame.event, problem, "", turn))
+    return connection.give_up(state, "the dseq count was broken", turn)
 
 
 def _owner_chat(state: State) -> str | None:

@@ -18,14 +18,7 @@ from clawproto.evolving import evolve
 from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_cursor_ack, encode_sync_ack
-from clawproto.wire.values import (
-    Frame,
-    HelloOk,
-    MediaFragment,
-    MentionFragment,
-    MessagePayload,
-    TextFragment,
-)
+from clawproto.wire.values import Frame, HelloOk, MessagePayload
 
 SYSTEM_SENDER = "system"  # ROUTE-9
 ORDINARY_MODES = ("", "normal")  # SEND-21
@@ -134,21 +127,12 @@ def hold(inbox: InboxState, number: int, turn: Turn) -> tuple[InboxState, int | 
 
 
 def fingerprint(message: MessagePayload) -> str:
-    """A digest of what a message says, equal for its live and its replayed copy."""
-    digest = hashlib.blake2b(digest_size=8)
-    for fragment in message.fragments:
-        match fragment:
-            case TextFragment(text=text):
-                said = text
-            case MentionFragment(user_id=user_id, display=display):
-                said = f"@{user_id}\x1f{display}"
-            case MediaFragment(kind=kind, url=url):
-                said = f"{kind}\x1f{url}"
-            case _:
-                said = repr(fragment)
-        digest.update(said.encode("utf-8", "surrogatepass") + b"\x1e")
-    digest.update(message.message_mode.encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    """A digest of all that a message says, equal for its live and its replayed copy.
+
+    Only a copy that differs in nothing may be settled without another write (R2-10).
+    """
+    parts = (message.message_mode, message.fragments, message.mentions, message.reply, message.metadata)
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def receive(
@@ -172,7 +156,8 @@ def receive(
         return settle_number(inbox, number, turn)  # our own echo
     said, final = fingerprint(message), not message.stream_merged
     known = inbox.known.get(message.message_id)
-    if known is not None and (known.fingerprint == said or (known.final and not final)):
+    same = known is not None and known.fingerprint == said and known.final == final
+    if known is not None and (same or (known.final and not final)):  # STREAM-14: nothing provisional replaces a final
         return _repeated(inbox, known, message.message_id, number, turn)
     delivery = None
     if inbox.stream is not None and (number or inbox.stream.delivery != "legacy"):

@@ -16,7 +16,7 @@ Rules: AUTH-2, HS-1 to HS-23, CAP, CLOSE-1 to CLOSE-15, HB-1 to HB-8, REF-22, RE
 from attrs import frozen
 
 from clawproto.app_events import Disconnected, FrameRejected, HandshakeRefused, Ready, TakenOver
-from clawproto.effects import Abort, Close, Open, Reconnect, RememberDevice, SendFrame
+from clawproto.effects import Abort, Close, Open, Reconnect, SendFrame
 from clawproto.events import Closed, Opened, OpenFailed
 from clawproto.evolving import evolve
 from clawproto.inbox_state import delivery_mode
@@ -36,7 +36,7 @@ from clawproto.timing import reconnect_delay_ms, takeover_floor_ms
 from clawproto.tokens_state import TokenState, current_tokens, is_in_flight, is_near_expiry, may_open
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_connect, encode_ping, encode_typing
-from clawproto.wire.values import BadFrame, Challenge, Frame, HelloFail, HelloOk
+from clawproto.wire.values import Challenge, Frame, HelloFail, HelloOk
 
 CODE_NORMAL = 1000
 CODE_TOO_LARGE = 1009
@@ -134,11 +134,8 @@ def challenged(
 
 
 def accepted(link: LinkState, phase: Greeting, hello: HelloOk, tokens: TokenState, turn: Turn) -> LinkState:
-    """``hello-ok``: adopt the resolved device id, whatever the delivery mode (HS-7, HS-8, HS-23)."""
-    sent = socket_device_id(link, tokens, turn)
-    device_id = hello.device_id or sent
-    if device_id != sent and turn.config.socket_device_id is None:
-        turn.do(RememberDevice(device_id))
+    """``hello-ok``: adopt the resolved device id, whatever the delivery mode (HS-7, HS-8)."""
+    device_id = hello.device_id or socket_device_id(link, tokens, turn)
     turn.emit(Ready(device_id, delivery_mode(hello, turn.config.capabilities)))
     online = Online(phase.generation, since=turn.mono, heard_at=turn.mono)
     return evolve(link, phase=online, device_id=device_id, typing=())
@@ -219,6 +216,11 @@ def set_typing(link: LinkState, chat_id: str, *, is_typing: bool, turn: Turn) ->
     return evolve(link, typing=(*others, chat_id) if is_typing else others)
 
 
+def forget_typing(link: LinkState, chats: tuple[str, ...]) -> LinkState:
+    """These chats take no uplinks any more, not even the end of our typing."""
+    return evolve(link, typing=tuple(chat for chat in link.typing if chat not in chats)) if chats else link
+
+
 def _send_typing(number: int, chat_id: str, is_typing: bool, turn: Turn) -> None:
     trace_id = f"t-{turn.mint()}"
     text = encode_typing(trace_id=trace_id, emitted_at=turn.wall, chat_id=chat_id, is_typing=is_typing)
@@ -245,11 +247,6 @@ def rejected_frame(link: LinkState, event: str | None, problem: str, excerpt: st
     return evolve(link, frames_rejected=dropped)
 
 
-def reject_bad_frame(link: LinkState, frame: BadFrame, turn: Turn) -> LinkState:
-    """A message that is no frame at all."""
-    return rejected_frame(link, None, frame.problem, frame.excerpt, turn)
-
-
 # --- closing -------------------------------------------------------------------------------------------------------
 
 
@@ -258,8 +255,7 @@ def close(
 ) -> LinkState:
     """Close in good order and be `Down` until ``not_before`` (None: until something else happens).
 
-    Our typing is ended first (CLOSE-12); the caller has flushed the acks (R2-16). Without an open socket only the
-    instant changes.
+    Our typing is ended first (CLOSE-12); the caller has flushed the acks (R2-16). A delay that is running stays.
     """
     phase = link.phase
     match phase:
@@ -274,9 +270,7 @@ def close(
             return evolve(link, phase=Down(not_before or turn.mono))
         case Closing():
             return evolve(link, phase=evolve(phase, not_before=not_before))
-        case Down():
-            return evolve(link, phase=Down(not_before or turn.mono))
-        case Unstarted() | Ended():
+        case Down() | Unstarted() | Ended():
             return link
     closing = Closing(
         phase.generation,
@@ -291,7 +285,7 @@ def close(
 
 def give_up(link: LinkState, reason: str, turn: Turn, *, code: int = CODE_NORMAL) -> LinkState:
     """Close because of trouble; the next socket comes after the backoff (CLOSE-2)."""
-    if not isinstance(link.phase, Online):
+    if not isinstance(link.phase, Online | Greeting):
         return link
     link = evolve(link, attempts=link.attempts + 1)
     delay = reconnect_delay_ms(link.attempts, turn.draw("reconnect"), turn.policy)
@@ -313,11 +307,17 @@ def renew(link: LinkState, turn: Turn) -> LinkState:
 
 
 def hurry(link: LinkState, turn: Turn) -> LinkState:
-    """A new token is in force: whatever delay was running is void (REF-22, REF-42, OUT-8)."""
+    """A new token is in force: the backoff is void (REF-22, REF-42, OUT-8), but not the floor of CLOSE-5."""
     phase = link.phase
     if isinstance(phase, Down) and phase.not_before > turn.mono:
-        return evolve(link, phase=Down(turn.mono), attempts=0)
+        return evolve(link, phase=Down(max(turn.mono, phase.floor), phase.floor), attempts=0)
     return link
+
+
+def other_identity(link: LinkState) -> LinkState:
+    """Whoever evicted us before did so under another identity: no floor is left of it."""
+    phase = link.phase
+    return evolve(link, phase=Down(phase.not_before), takeovers=0) if isinstance(phase, Down) else link
 
 
 def stop(link: LinkState, turn: Turn) -> LinkState:
@@ -332,6 +332,8 @@ def closed(link: LinkState, event: Closed, turn: Turn) -> LinkState:
     if event.generation != generation(link):
         return link
     if isinstance(phase, Closing):
+        if event.code in CODES_TAKEN_OVER and phase.not_before is not None:  # evicted while we were closing
+            return _taken_over(link, event, turn)
         return _down(link, phase, event.code, turn)
     if isinstance(phase, Online) and turn.mono >= phase.since + turn.policy.stable_after_ms:
         link = evolve(link, attempts=0)  # CLOSE-4
@@ -370,7 +372,7 @@ def _retry(link: LinkState, code: int | None, reason: str, turn: Turn, floor_ms:
     attempts = link.attempts + 1
     delay = max(floor_ms, reconnect_delay_ms(attempts, turn.draw("reconnect"), turn.policy))
     turn.emit(Disconnected(code, reason[:200], delay))
-    return evolve(link, phase=Down(turn.mono + delay), attempts=attempts, typing=())
+    return evolve(link, phase=Down(turn.mono + delay, turn.mono + floor_ms), attempts=attempts, typing=())
 
 
 def _down(link: LinkState, phase: Closing, code: int | None, turn: Turn) -> LinkState:

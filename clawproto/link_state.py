@@ -12,9 +12,14 @@ class Unstarted:
 
 @frozen
 class Down:
-    """No socket; the next one may be opened at ``not_before`` (monotonic ms), if the tokens permit."""
+    """No socket; the next one may be opened at ``not_before`` (monotonic ms), if the tokens permit.
+
+    Attributes:
+        floor: not even a new token brings ``not_before`` below this instant (CLOSE-5).
+    """
 
     not_before: int
+    floor: int = 0
 
 
 @frozen

@@ -47,9 +47,10 @@ class Entry:
     Attributes:
         command: whoever waits for it; None once told.
         payload: the payload's JSON text, minted id included: the same bytes on every transmission (SEND-5).
-        size: of the payload in bytes.
-        trace_id: of the last transmission; None if there was none.
+        size: of payload and routing in bytes.
+        trace_id: of every transmission, so that the answer to any of them finds it (SEND-15).
         generation: the socket that carried it last; 0 if none did.
+        repeated: the deadline has passed on that socket and the message went out once more (SEND-14).
         due: slot in the order of deadlines; 0 if none runs.
     """
 
@@ -60,8 +61,9 @@ class Entry:
     payload: str
     to: str | None
     size: int
-    trace_id: str | None = None
+    trace_id: str
     generation: int = 0
+    repeated: bool = False
     due: int = 0
 
 
@@ -105,18 +107,22 @@ def send(outbox: OutboxState, command: Send, online: int | None, turn: Turn) -> 
     except ValueError as error:
         turn.resolve(command.command, SendRejected(command.chat_id, message_id, "unencodable", str(error)))
         return outbox
-    size = len(payload.encode("utf-8", "surrogatepass"))
+    size = len(f"{payload}{to or ''}{command.chat_id}".encode("utf-8", "surrogatepass"))
     if size > turn.policy.frame_limit:
         text = f"{size} bytes, the limit is {turn.policy.frame_limit}"
         turn.resolve(command.command, SendRejected(command.chat_id, message_id, "frame_too_large", text))
         return outbox
-    outbox = _forget_earlier(outbox, message_id, turn)
+    earlier = _earlier(outbox, message_id)
+    trace_id = f"s-{turn.mint()}" if earlier is None else earlier.trace_id
+    if earlier is not None:  # told undecided, and sent again under its id: this takes its place (SEND-14)
+        outbox = _remove(outbox, outbox.by_message.get(message_id, 0))
     number = outbox.next_number
     event = EVENT_SEND if command.reply is None else EVENT_REPLY
-    entry = Entry(command.command, command.chat_id, message_id, event, payload, to, size)
+    entry = Entry(command.command, command.chat_id, message_id, event, payload, to, size, trace_id)
     outbox = evolve(
         outbox,
         entries=outbox.entries.set(number, entry),
+        by_trace=outbox.by_trace.set(trace_id, number),
         by_message=outbox.by_message.set(message_id, number),
         queued=outbox.queued.set(number, None),
         next_number=number + 1,
@@ -130,17 +136,15 @@ def _problem(outbox: OutboxState, command: Send, message_id: str, turn: Turn) ->
     gate = blocking(outbox.gates, command.chat_id, turn)
     if gate is not None:
         return SendGated(command.chat_id, gate.code, max(0, (gate.until or 0) - turn.mono))
-    number = outbox.by_message.get(message_id)
-    earlier = None if number is None else outbox.entries.get(number)
+    earlier = _earlier(outbox, message_id)
     if earlier is not None and earlier.command is not None:
         return SendRejected(command.chat_id, message_id, "duplicate_id", "a send with this id is under way")
     return None
 
 
-def _forget_earlier(outbox: OutboxState, message_id: str, turn: Turn) -> OutboxState:
-    """A message told undecided is sent again under its id: the new entry takes its place (SEND-14)."""
+def _earlier(outbox: OutboxState, message_id: str) -> Entry | None:
     number = outbox.by_message.get(message_id)
-    return outbox if number is None else _remove(outbox, number)
+    return None if number is None else outbox.entries.get(number)
 
 
 def _bound_queue(outbox: OutboxState, turn: Turn) -> OutboxState:
@@ -153,29 +157,30 @@ def _bound_queue(outbox: OutboxState, turn: Turn) -> OutboxState:
 
 
 def _transmit(outbox: OutboxState, number: int, generation: int, turn: Turn) -> OutboxState:
-    """Write an entry to the socket under a trace of its own; its deadline starts (SEND-13)."""
+    """Write an entry to the socket; its deadline starts (SEND-13)."""
     entry = outbox.entries.get(number)
     assert entry is not None
-    trace_id = f"s-{turn.mint()}"
     text = encode_envelope(
         entry.event,
-        trace_id=trace_id,
+        trace_id=entry.trace_id,
         emitted_at=turn.wall,
         payload_text=entry.payload,
         chat_id=entry.chat_id,
         to_text=entry.to,
     )
     turn.do(SendFrame(generation, text, entry.event))
-    by_trace = outbox.by_trace if entry.trace_id is None else outbox.by_trace.remove(entry.trace_id)
-    due = outbox.due.remove(entry.due) if entry.due else outbox.due
+    repeated = entry.generation == generation
+    outbox = evolve(outbox, queued=outbox.queued.remove(number))
+    return _start_deadline(outbox, number, evolve(entry, generation=generation, repeated=repeated), turn)
+
+
+def _start_deadline(outbox: OutboxState, number: int, entry: Entry, turn: Turn) -> OutboxState:
     slot = outbox.next_due
-    sent = evolve(entry, trace_id=trace_id, generation=generation, due=slot)
+    due = outbox.due.remove(entry.due) if entry.due else outbox.due
     return evolve(
         outbox,
-        entries=outbox.entries.set(number, sent),
-        by_trace=by_trace.set(trace_id, number),
+        entries=outbox.entries.set(number, evolve(entry, due=slot)),
         due=due.set(slot, (turn.mono + turn.policy.ack_timeout_ms, number)),
-        queued=outbox.queued.remove(number),
         next_due=slot + 1,
     )
 
@@ -183,21 +188,20 @@ def _transmit(outbox: OutboxState, number: int, generation: int, turn: Turn) -> 
 def connected(outbox: OutboxState, generation: int, turn: Turn) -> OutboxState:
     """After ``hello-ok``: first what was sent before and not answered, then the queue, in the original order (SEND-17).
 
-    Gates are looked at again (ERR-10). What its sender was told undecided stays, unless retransmission is on (SEND-14).
+    Gates are looked at again (ERR-10): what they stop is refused if it never left, else it waits for its deadline, in
+    case the replay decides it. What its sender was told undecided stays, unless retransmission is on (SEND-14).
     """
+    policy = turn.policy
     for number, entry in list(outbox.entries.items()):
-        if entry.generation == generation:
-            continue
         gate = blocking(outbox.gates, entry.chat_id, turn)
-        if gate is not None and entry.trace_id is None and entry.command is not None:
+        again = policy.retransmit_on_reconnect and (entry.command is not None or policy.retransmit_after_timeout)
+        if entry.generation == 0 and gate is not None and entry.command is not None:
             turn.resolve(entry.command, SendGated(entry.chat_id, gate.code, max(0, (gate.until or 0) - turn.mono)))
             outbox = _remove(outbox, number)
-        elif gate is not None:
-            continue
-        elif entry.trace_id is None or (
-            turn.policy.retransmit_on_reconnect and (entry.command is not None or turn.policy.retransmit_after_timeout)
-        ):
+        elif gate is None and (entry.generation == 0 or again):
             outbox = _transmit(outbox, number, generation, turn)
+        elif entry.command is not None and not entry.due:
+            outbox = _start_deadline(outbox, number, entry, turn)
     return outbox
 
 
@@ -295,7 +299,7 @@ def _remove(outbox: OutboxState, number: int) -> OutboxState:
     return evolve(
         outbox,
         entries=outbox.entries.remove(number),
-        by_trace=outbox.by_trace if entry.trace_id is None else outbox.by_trace.remove(entry.trace_id),
+        by_trace=outbox.by_trace.remove(entry.trace_id),
         by_message=outbox.by_message.remove(entry.message_id),
         due=outbox.due.remove(entry.due) if entry.due else outbox.due,
         queued=outbox.queued.remove(number),
@@ -319,7 +323,7 @@ def advance(outbox: OutboxState, online: int | None, turn: Turn) -> OutboxState:
 def _timed_out(outbox: OutboxState, number: int, online: int | None, turn: Turn) -> OutboxState:
     entry = outbox.entries.get(number)
     assert entry is not None
-    if turn.policy.retransmit_after_timeout and online is not None:
+    if turn.policy.retransmit_after_timeout and online is not None and not entry.repeated:
         if blocking(outbox.gates, entry.chat_id, turn) is None:
             return _transmit(outbox, number, online, turn)
     if entry.command is not None:
@@ -352,7 +356,7 @@ def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
 def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:
     """The session ends: what was transmitted is undecided, the rest never left."""
     for command, entry in _waiting(outbox):
-        turn.resolve(command, StoppedResult(entry.message_id, entry.trace_id is not None))
+        turn.resolve(command, StoppedResult(entry.message_id, entry.generation > 0))
     return OutboxState(next_number=outbox.next_number, next_due=outbox.next_due)
 
 

@@ -69,7 +69,7 @@ class Policy:
 
     # Sends
     ack_timeout_ms: int = _ms(15 * SECOND_MS)  # SEND-13
-    retransmit_after_timeout: bool = False  # SEND-14
+    retransmit_after_timeout: bool = False  # SEND-14: once on each connection
     retransmit_on_reconnect: bool = True  # SEND-17
     offline_queue: int = field(default=128, validator=ge(0))  # SEND-20
     undecided_kept: int = field(default=512, validator=ge(0))  # SEND-16: told undecided, still reconciled

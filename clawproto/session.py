@@ -164,7 +164,10 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
     state = evolve(state, tokens=tokens.credentials_loaded(state.tokens, event, turn))
     loaded = state.tokens.credentials
     other = known is not None and loaded is not None and known.identity != loaded.identity
-    return connection.renew(state, turn) if paired or other else state
+    if not (paired or other):
+        return state
+    state = connection.renew(state, turn)
+    return evolve(state, link=link.other_identity(state.link))
 
 
 def _stop(state: State, turn: Turn) -> State:

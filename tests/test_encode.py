@@ -254,9 +254,9 @@ def circular() -> list[Json]:
 )
 def test_what_json_cannot_express_is_refused(value: object) -> None:
     item = cast(Json, value)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"\w"):
         encode_message_payload("m", "normal", [{"kind": "text", "text": "x", "extra": item}], [], None)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"\w"):
         encode_message_payload("m", "normal", [], [item], None)
 
 

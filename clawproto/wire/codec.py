@@ -201,8 +201,8 @@ def encode_message_payload(
     Raises:
         ValueError: a value that JSON cannot express (NaN, foreign types, circular), a message id that is empty, longer
             than 512 bytes or contains U+0000 (LIM-4), a fragment without a kind or with a ``delta`` (STREAM-6), a
-            custom kind without a text (FRAG-4), a mention that is no object (MENT-1), a reply that does not say what it
-            answers (SEND-4).
+            custom kind without a text (FRAG-4), a mention that is no object (MENT-1), a reply that does not
+            say what it answers (SEND-4).
     """
     if not 0 < len(message_id.encode("utf-8", "surrogatepass")) <= MESSAGE_ID_LIMIT or "\0" in message_id:
         raise ValueError("a message id has 1 to 512 bytes and no U+0000 (LIM-4)")

@@ -120,6 +120,11 @@ class RunningHub:
         assert form["ok"], form
         return form["result"]
 
+    def state(self) -> Any:
+        """What the hub says about itself."""
+        with urllib.request.urlopen(f"{self.control_url}/state", timeout=SECONDS) as answer:
+            return json.load(answer)["result"]
+
     def login(self, agent: dict[str, str], store: Path) -> None:
         """Take over its tokens by the command."""
         done = clawproto(

@@ -2,16 +2,18 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import stat
 import subprocess
-import urllib.request
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.conftest import RunningHub, clawproto, end, read_until, spawned, start, until
+from tests.cli.conftest import COMMAND, RunningHub, clawproto, end, environment, read_until, spawned, start, until
 
 
 def listen(store: Path, *arguments: str) -> "subprocess.Popen[str]":
@@ -42,8 +44,7 @@ def test_the_hub_says_all_that_a_client_needs(hub: RunningHub) -> None:
     assert hub.base_url.startswith("http://127.0.0.1:")
     assert hub.ws_url.startswith("ws://127.0.0.1:")
     assert hub.shared_conversation_id.startswith("cnv_")
-    with urllib.request.urlopen(f"{hub.control_url}/state", timeout=10) as answer:
-        assert json.load(answer)["ok"]
+    assert hub.state()["connections"] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -156,6 +157,54 @@ def test_people_see_lines_without_colours_or_controls_off_the_terminal(hub: Runn
         line = listening.stdout.readline()
     assert r"\x1b[2Jboo [bold]\x9b31m\r" in line
     assert "\x1b" not in line + stop(listening)
+
+
+@pytest.mark.parametrize("driver", ["asyncio", "trio"])
+@pytest.mark.rule("REF-32", "REF-48")
+def test_a_signal_waits_for_the_rotation_in_flight(hub: RunningHub, tmp_path: Path, driver: str) -> None:
+    store, agent = tmp_path / "a.db", hub.next_agent()
+    hub.control("configure", changes={"access_token_life_ms": 2_000})
+    agent |= hub.control("issue_tokens", user_id=agent["user_id"], device_id=agent["device_id"])
+    hub.control("configure", changes={"access_token_life_ms": 86_400_000})
+    hub.login(agent, store)
+    hub.control("fail_refresh", kind="delay", value=1_500, user_id=agent["user_id"])
+    listening = start("listen", "--store", str(store), "--json", "--driver", driver)
+    while agent["user_id"] not in hub.state()["rotations"]:  # rotated, and the answer is still on its way
+        assert listening.poll() is None
+        time.sleep(0.05)
+    shown = stop(listening)
+    assert '"tokens_rotated"' in shown
+    status = status_of(store)
+    assert (status["generation"], status["state"], status["last_error"]) == (2, "usable", None)
+    assert send(store, agent["conversation_id"], "still here")[0] == 0
+
+
+@pytest.mark.rule("AUTH-9")
+def test_the_fullest_log_holds_no_token(hub: RunningHub, tmp_path: Path) -> None:
+    store, agent = tmp_path / "a.db", hub.next_agent()
+    hub.login(agent, store)
+    hub.control("reject_access", user_id=agent["user_id"])
+    done = spawned("send", "-vv", "--store", str(store), "--timeout", "60", agent["conversation_id"], "hello")
+    assert done.returncode == 0, done.stderr
+    assert "TokensRotated" in done.stderr
+    hub.check_secrecy(done.stdout + done.stderr)
+    assert "Bearer" not in done.stderr
+    assert "eyJ" not in done.stdout + done.stderr  # the beginning of every token of this hub, new ones included
+
+
+def test_colours_on_a_terminal_only_and_never_with_no_color(tmp_path: Path) -> None:
+    def shown_on_terminal(**more: str) -> str:
+        ours, theirs = pty.openpty()
+        env = environment(TERM="xterm-256color", **more)
+        subprocess.run([*COMMAND, "status", "--store", str(tmp_path / "a.db")], stdout=theirs, env=env, check=False)
+        os.close(theirs)
+        with os.fdopen(ours, "rb") as terminal:
+            return os.read(terminal.fileno(), 65536).decode()
+
+    coloured = re.compile(r"\x1b\[(\d;)*3\d")
+    assert coloured.search(shown_on_terminal())
+    assert not coloured.search(shown_on_terminal(NO_COLOR="1"))
+    assert "\x1b" not in spawned("status", "--store", str(tmp_path / "a.db")).stdout
 
 
 # --- how sending fails ---------------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ from clawproto.testing.invariants import History, check
 T0 = 1_790_000_000_000  # wall clock at the start of every bench
 MONO = 7_000_000  # monotonic clock at the start of every bench
 SEED = bytes(range(16))
+# The protocol's numbers, but nothing is repeated on an idle socket: days pass in fewer steps.
+QUIET = Policy(ping_after_ms=400 * DAY_MS, ack_repeat_ms=400 * DAY_MS)
 
 Found = TypeVar("Found")
 StoreEffect = RecordIntent | Persist | Logout | Reload
@@ -202,6 +204,7 @@ class Bench:
         calls: other HTTP requests that nobody has answered yet, by number.
         waiting: store operations that were held back.
         results: how commands were resolved.
+        hub_offset: the hub's clock minus ours, milliseconds.
     """
 
     def __init__(
@@ -228,6 +231,7 @@ class Bench:
         self.calls: dict[int, RequestHttp] = {}
         self.waiting: list[StoreEffect] = []
         self.results: dict[int, Result] = {}
+        self.hub_offset = 0
         self._history = History()
         self._command = 0
         if start:
@@ -268,6 +272,8 @@ class Bench:
                 return [Opened(effect.generation), self.challenge(effect.generation)]
             case SendFrame(event="connect") if self.greet:
                 return [self.hello(effect)]
+            case SendFrame(event="ping") if self.greet:
+                return [FrameReceived(effect.generation, frame("pong", {}, at_ms=self.now.wall_ms))]
             case Close() | Reconnect() if self.greet:
                 return [Closed(effect.generation, 1000)]
             case _:
@@ -276,7 +282,7 @@ class Bench:
 
     def challenge(self, generation: int) -> FrameReceived:
         nonce: dict[str, Json] = {"nonce": "q0Yx3bVtL8mWc2RkZ7dNaP5s"}
-        return FrameReceived(generation, frame("connect.challenge", nonce, at_ms=self.now.wall_ms))
+        return FrameReceived(generation, frame("connect.challenge", nonce, at_ms=self.now.wall_ms + self.hub_offset))
 
     def hello(self, connect: SendFrame) -> FrameReceived:
         sent = json.loads(connect.text)

@@ -58,7 +58,7 @@ def test_a_reply_is_another_event_with_what_it_answers() -> None:
 
 
 @pytest.mark.rule("ENV-6")
-def test_every_transmission_has_a_trace_of_its_own() -> None:
+def test_every_message_has_a_trace_of_its_own_and_keeps_it() -> None:
     bench = online()
     for _ in range(3):
         send(bench)
@@ -66,7 +66,8 @@ def test_every_transmission_has_a_trace_of_its_own() -> None:
     bench.run_for(6_000)
     traces = [frame["trace_id"] for frame in uplinks(bench)]
     assert len(traces) == 6
-    assert len(set(traces)) == 6
+    assert traces[:3] == traces[3:]
+    assert len(set(traces)) == 3
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

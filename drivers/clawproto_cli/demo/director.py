@@ -12,7 +12,7 @@ from clawproto_cli.demo.settings import ROTATIONS_WANTED
 from clawproto_cli.demo.story import Story
 from clawproto_io.hub_thread import HubThread
 
-_PATIENCE = 15.0  # seconds that an act waits for what it is about
+_PATIENCE = 30.0  # seconds that an act waits for what it is about
 
 
 class Director:
@@ -65,7 +65,7 @@ class Director:
                 break
             for agent in late:
                 self._refuse(self._user(agent))
-            self._board.wait(lambda: all(agent.tally.reactive > before[agent.name] for agent in self._agents), 6)
+            self._board.wait(lambda: all(agent.tally.reactive > before[agent.name] for agent in self._agents), 10)
         self._await_each("refresh a refused token", lambda agent: agent.tally.reactive > before[agent.name], 0)
         self._await_each("come back", lambda agent: agent.tally.ready)
         self._sum_up()

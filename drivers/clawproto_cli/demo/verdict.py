@@ -53,6 +53,7 @@ class Outcome:
             f"{self.lost} messages were lost": self.lost == 0,
             f"{self.duplicated} messages were handed over twice": self.duplicated == 0,
             f"{self.sent - self.acknowledged} messages were never acknowledged": self.sent == self.acknowledged,
+            f"the other was handed {self.received_by_other} different messages": self.received_by_other == self.sent,
             f"the hub accepted {self.acknowledged_at_hub} messages": self.acknowledged_at_hub == self.acknowledged,
             f"only {self.rotations} rotations": self.rotations >= ROTATIONS_WANTED,
             f"the hub counted {self.rotations_at_hub} rotations": self.rotations_at_hub == self.rotations,

@@ -1,0 +1,72 @@
+"""Downlinks of the kinds and sizes that a hub sends, as text."""
+
+import json
+from collections.abc import Mapping
+
+from clawproto.json_types import Json
+
+ALPHABET = "The quick brown fox jumps over the lazy dog, and 73 geese watch. "
+FIRST_ID = "01K5Z3NDEKTSV4RRFFQ69G5"  # with three more characters a ULID
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def _number(value: int) -> str:
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in (20, 15, 10, 5, 0))
+
+
+def envelope(event: str, payload: Mapping[str, Json], **fields: Json) -> str:
+    """One downlink as compact JSON."""
+    whole: dict[str, Json] = {
+        "version": "2",
+        "event": event,
+        "trace_id": "s-01K5Z3NDEKTSV4RRFFQ69G5FAV",
+        "emitted_at": 1_790_000_000_000,
+        **fields,
+        "payload": dict(payload),
+    }
+    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False)
+
+
+def _message(number: int, fragments: list[Json]) -> str:
+    context: dict[str, Json] = {"mentions": [], "reply": None}
+    payload: dict[str, Json] = {
+        "message_id": f"msg-01K5Z3NDEKTSV4RRFFQ69{_number(number)}",
+        "message_mode": "normal",
+        "message": {"body": {"fragments": fragments}, "context": context},
+    }
+    return envelope(
+        "message.send",
+        payload,
+        chat_id="cnv_01HZXJ5Q8YV7W3R2M4K6N8P0T",
+        chat_type="direct",
+        to={"id": "usr_8f14e45fceea167a", "type": "direct"},
+        sender={"id": "usr_c9f0f895fb98ab91", "type": "direct", "nick_name": "Ada"},
+        seq=4711 + number,
+        dseq=number,
+    )
+
+
+def _text(length: int) -> str:
+    return (ALPHABET * (length // len(ALPHABET) + 1))[:length]
+
+
+def message(number: int, size: int) -> str:
+    """``message.send`` of ``size`` bytes with the stamp ``dseq`` = ``number``."""
+    bare = len(_message(number, [{"kind": "text", "text": ""}]))
+    return _message(number, [{"kind": "text", "text": _text(size - bare)}])
+
+
+def fragmented_message(number: int, count: int) -> str:
+    """``message.send`` with ``count`` fragments: texts, mentions and images in turns."""
+    kinds: list[Json] = [
+        {"kind": "text", "text": _text(40)},
+        {"kind": "mention", "user_id": "usr_8f14e45fceea167a", "display": "@Grace"},
+        {"kind": "image", "url": "/media/3c59dc048e8850243be8079a5c74d079", "mime": "image/png", "size": 48213},
+    ]
+    return _message(number, [kinds[index % 3] for index in range(count)])
+
+
+def ack(trace_id: str, message_id: str) -> str:
+    """``message.ack``, about 200 bytes."""
+    return envelope("message.ack", {"message_id": message_id, "accepted_at": 1_790_000_000_123}, trace_id=trace_id)
