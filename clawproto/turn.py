@@ -69,23 +69,17 @@ Signal: TypeAlias = Swapped | FlightEnded | LogoutBegun | LogoutEnded
 class Turn:
     """The scratch pad of one step. Machines get it as an argument and must not keep it."""
 
-    __slots__ = ("config", "counters", "effects", "now", "policy", "signals")
+    __slots__ = ("config", "counters", "effects", "mono", "now", "policy", "signals", "wall")
 
     def __init__(self, config: Config, counters: Counters, now: Instant) -> None:
         self.config = config
         self.policy: Policy = config.policy
         self.counters = counters
         self.now = now
+        self.mono = now.mono_ms
+        self.wall = now.wall_ms
         self.effects: list[Effect] = []
         self.signals: list[Signal] = []
-
-    @property
-    def mono(self) -> int:
-        return self.now.mono_ms
-
-    @property
-    def wall(self) -> int:
-        return self.now.wall_ms
 
     def do(self, effect: Effect) -> None:
         self.effects.append(effect)
