@@ -213,6 +213,8 @@ class StrMap(Generic[V]):
     def get(self, key: str, default: V | D) -> V | D: ...
     def get(self, key: str, default: object = None) -> object:
         """The value of ``key``, or ``default``."""
+        if not self._length:
+            return default
         for other, value in self._buckets.get(_hash(key), ()):
             if other == key:
                 return value
@@ -234,6 +236,8 @@ class StrMap(Generic[V]):
 
     def remove(self, key: str) -> "StrMap[V]":
         """This map without ``key``; the same map if it has none."""
+        if not self._length:
+            return self
         slot = _hash(key)
         before = self._buckets.get(slot, ())
         bucket = tuple([pair for pair in before if pair[0] != key])
@@ -243,7 +247,7 @@ class StrMap(Generic[V]):
         return StrMap(buckets, self._length - 1)
 
     def __contains__(self, key: str) -> bool:
-        return any(other == key for other, _ in self._buckets.get(_hash(key), ()))
+        return bool(self._length) and any(other == key for other, _ in self._buckets.get(_hash(key), ()))
 
     def __len__(self) -> int:
         return self._length
