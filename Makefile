@@ -1,81 +1,69 @@
-# Everything here needs Python >= 3.11, pip and make; the rest is installed into .venv and .venv-3.*.
-#
-#   make demo    two agents through everything, in a minute
-#   make test    the whole suite, on Python 3.11 and on the newest Python, with either JSON reader
+# Everything that one does with this repository. Needs Python >= 3.11 with pip, and make.
 
-PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
-WORKERS ?= auto
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; exit; }; done; echo python3)
+BIN := .venv/bin
+ARGS ?=
+# The groups of rules in which no rule may be without a passing test.
+GROUPS ?= ENV,EVT,FRAG,MENT,TOK,REF,OUT,AUTH,HS,CAP,CLOSE,HB,SEND,ERR,ROUTE,LIM,PAIR,DEV,REST
 
-# The rules of these groups must each be checked by a test.
-GROUPS := ENV,EVT,FRAG,MENT,TOK,REF,OUT,AUTH,HS,CAP,CLOSE,HB,SEND,ERR,ROUTE,LIM,PAIR,DEV,REST
-
-.PHONY: help demo test quick soak lint types check bench lock clean
-
+.PHONY: help
 help:
-	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
+	@echo "make demo   a hub and two agents, through pairing, rotations, outages and logout"
+	@echo "make test   the whole suite: on this Python and others installed, with and without msgspec"
+	@echo "make quick  the suite once, on this Python       make lint    style"
+	@echo "make types  pyright and mypy                     make bench   benchmarks"
+	@echo "make soak   sessions that last ten minutes       make lock    renew requirements-dev.lock"
+	@echo "make build  wheel and sdist                      make clean   remove what was made"
 
-# A virtual environment from the lock file, with the project itself in editable form.
-define install
-	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $@
-endef
+# Quick when nothing has changed; the script knows when an environment is out of date.
+.PHONY: environment
+environment:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) tools/environments.py create .venv
 
-$(VENV)/.installed: requirements-dev.lock pyproject.toml
-	$(install)
+.PHONY: demo
+demo: environment
+	$(BIN)/clawproto demo $(ARGS)
 
-$(VENV)-3.%/.installed: requirements-dev.lock pyproject.toml
-	$(install)
+.PHONY: test
+test: environment
+	@$(BIN)/python tools/environments.py test $(if $(GROUPS),--require-groups=$(GROUPS)) $(ARGS)
 
-demo: $(VENV)/.installed
-	$(BIN)/clawproto demo
+.PHONY: quick
+quick: environment
+	$(BIN)/python -m pytest -q -n auto $(ARGS)
 
-# Every interpreter in turn; the last run, with all tests, prints the table of rules.
-test: $(VENV)/.installed
-	@set -e; \
-	for python in $$($(BIN)/python tools/pythons.py); do \
-		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-		$(MAKE) --no-print-directory PYTHON=$$python $(VENV)-$$version/.installed; \
-		echo "== Python $$version, standard library JSON"; \
-		$(VENV)-$$version/bin/python -m pytest -q -n $(WORKERS) --json-backend=stdlib -m 'not slow and not soak'; \
-		newest=$$version; \
-	done; \
-	for version in $$(ls -d $(VENV)-3.*/.installed | sed 's|$(VENV)-||; s|/.installed||' | sort -V | grep -v "^$$newest$$"); do \
-		echo "== Python $$version, fast JSON"; \
-		$(VENV)-$$version/bin/python -m pytest -q -n $(WORKERS) --json-backend=msgspec -m 'not slow and not soak'; \
-	done; \
-	echo "== Python $$newest, fast JSON, all tests"; \
-	$(VENV)-$$newest/bin/python -m pytest -q -n $(WORKERS) --json-backend=msgspec -m 'not soak' --rule-table \
-		--require-groups=$(GROUPS)
-
-quick: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m 'not slow and not soak'
-
-# Ten minutes a driver against a hub with 75-second tokens, the network cut every 20 seconds.
-soak: $(VENV)/.installed
-	$(BIN)/python -m pytest -q -m soak tests/soak
-
-lint: $(VENV)/.installed
+.PHONY: lint
+lint: environment
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 
-types: $(VENV)/.installed
-	$(BIN)/pyright
+.PHONY: types
+types: environment
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/mypy
 
-check: lint types test
+.PHONY: bench
+bench: environment
+	$(BIN)/python -m benchmarks $(ARGS)
 
-bench: $(VENV)/.installed
-	$(BIN)/python -m benchmarks
+.PHONY: soak
+soak: environment
+	$(BIN)/python -m pytest -q -n auto -m soak $(ARGS)
 
-lock: $(VENV)/.installed
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
-		--no-emit-index-url --output-file requirements-dev.lock pyproject.toml
+.PHONY: lock
+lock: environment
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--output-file requirements-dev.lock pyproject.toml
 
+.PHONY: build
+build: environment
+	rm -rf dist
+	$(BIN)/hatchling build
+
+.PHONY: clean
 clean:
-	rm -rf $(VENV) $(VENV)-3.* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

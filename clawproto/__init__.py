@@ -13,8 +13,6 @@ from clawproto.secret import Secret
 from clawproto.session import Session, step
 from clawproto.state import State
 
-__version__ = "0.1.0"
-
 __all__ = [
     "Capabilities",
     "Config",
@@ -30,6 +28,5 @@ __all__ = [
     "Session",
     "State",
     "TokenPair",
-    "__version__",
     "step",
 ]

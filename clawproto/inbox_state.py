@@ -52,12 +52,10 @@ class Place:
     Attributes:
         generation: of the socket that brought it last; places of earlier sockets need no ack any more.
         number: in that socket's `Stream`; 0 if the frame bore no stamp.
-        message_id: of a message; None for other events.
     """
 
     generation: int
     number: int
-    message_id: str | None
 
 
 @frozen
@@ -67,14 +65,35 @@ class Known:
     Attributes:
         fingerprint: of its content; another one makes the repeat an update (SEND-19).
         final: it did not carry ``stream_merged`` (STREAM-14).
-        delivery: still with the application under this number; None if settled.
-        slot: place in the order of forgetting.
+        delivery: number under which it was handed over; None if it bore none.
     """
 
-    fingerprint: str
+    fingerprint: int
     final: bool
     delivery: int | None
-    slot: int
+
+
+@frozen
+class Memory:
+    """The messages handed over, by id, in two generations: when the younger one is full, the older one is forgotten.
+
+    Of ``limit`` at least the last so many are known, and at most twice as many are kept.
+    """
+
+    young: StrMap[Known] = StrMap()
+    old: StrMap[Known] = StrMap()
+
+    def get(self, message_id: str) -> Known | None:
+        """What is known of this message."""
+        known = self.young.get(message_id)
+        return self.old.get(message_id) if known is None else known
+
+    def put(self, message_id: str, known: Known, limit: int) -> "Memory":
+        """The memory with this message as the youngest; unchanged for a limit of 0."""
+        if limit == 0:
+            return self
+        young = self.young.set(message_id, known)
+        return Memory(young, self.old) if len(young) <= limit else Memory(StrMap.of([(message_id, known)]), self.young)
 
 
 @frozen
@@ -83,20 +102,18 @@ class InboxState:
 
     Attributes:
         stream: of the current connection; None before the first ``hello-ok``.
+        deliveries: how many delivery numbers were given out; none is ever used again.
         places: what the application holds, by delivery number.
-        known: messages handed over, by id; bounded by `Policy.remembered_messages`.
-        order: slots of `known` in the order of arrival.
-        next_slot: the next slot.
+        known: messages handed over; bounded by `Policy.remembered_messages`.
         ack_due: monotonic ms of the debounced ack (R2-13).
         repeat_due: monotonic ms of the regular ack (R2-15).
         replay_until: monotonic ms at which the replay counts as over for want of frames; None if it is over (RPL-7).
     """
 
     stream: Stream | None = None
+    deliveries: int = 0
     places: IntMap[Place] = IntMap()
-    known: StrMap[Known] = StrMap()
-    order: IntMap[str] = IntMap()
-    next_slot: int = 1
+    known: Memory = Memory()
     ack_due: int | None = None
     repeat_due: int | None = None
     replay_until: int | None = None

@@ -36,7 +36,7 @@ from clawproto.timing import reconnect_delay_ms, takeover_floor_ms
 from clawproto.tokens_state import TokenState, current_tokens, is_in_flight, is_near_expiry, may_open
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_connect, encode_ping, encode_typing
-from clawproto.wire.values import BadFrame, Challenge, Frame, HelloFail, HelloOk
+from clawproto.wire.values import Challenge, Frame, HelloFail, HelloOk
 
 CODE_NORMAL = 1000
 CODE_TOO_LARGE = 1009
@@ -66,6 +66,8 @@ def advance(link: LinkState, tokens: TokenState, turn: Turn) -> LinkState:
     """Do whatever has fallen due. Called at the end of every step; idempotent."""
     phase = link.phase
     match phase:
+        case Online():
+            return _watch(link, phase, turn)
         case Down(not_before=not_before):
             if turn.mono >= not_before and may_open(tokens) and not link.overrun:
                 return _open(link, tokens, turn)
@@ -76,8 +78,6 @@ def advance(link: LinkState, tokens: TokenState, turn: Turn) -> LinkState:
             if turn.mono >= phase.deadline:
                 turn.do(Abort(phase.generation))
                 return _retry(link, None, "no answer in time", turn)
-        case Online():
-            return _watch(link, phase, turn)
         case Closing():
             if turn.mono >= phase.deadline:
                 turn.do(Abort(phase.generation))
@@ -247,11 +247,6 @@ def rejected_frame(link: LinkState, event: str | None, problem: str, excerpt: st
     return evolve(link, frames_rejected=dropped)
 
 
-def reject_bad_frame(link: LinkState, frame: BadFrame, turn: Turn) -> LinkState:
-    """A message that is no frame at all."""
-    return rejected_frame(link, None, frame.problem, frame.excerpt, turn)
-
-
 # --- closing -------------------------------------------------------------------------------------------------------
 
 
@@ -390,15 +385,15 @@ def deadline(link: LinkState, tokens: TokenState, turn: Turn) -> int | None:
     """Monotonic ms at which `advance` has something to do."""
     phase, policy = link.phase, turn.policy
     match phase:
+        case Online():
+            if link.paused_since is not None:
+                return link.paused_since + policy.receiver_stall_ms
+            pinged_at = phase.pinged_at
+            watch = phase.heard_at + policy.ping_after_ms if pinged_at is None else pinged_at + policy.pong_timeout_ms
+            return min(watch, phase.since + policy.stable_after_ms) if link.attempts else watch
         case Down(not_before=not_before):
             return not_before if may_open(tokens) and not link.overrun else None
         case Opening() | Waiting() | Greeting() | Closing():
             return phase.deadline
-        case Online():
-            if link.paused_since is not None:
-                return link.paused_since + policy.receiver_stall_ms
-            stable = [phase.since + policy.stable_after_ms] if link.attempts else []
-            watch = phase.heard_at + policy.ping_after_ms
-            return min([watch if phase.pinged_at is None else phase.pinged_at + policy.pong_timeout_ms, *stable])
         case Unstarted() | Ended():
             return None

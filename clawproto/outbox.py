@@ -31,6 +31,7 @@ from clawproto.results import (
     SendUndecided,
     StoppedResult,
 )
+from clawproto.timing import earliest
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_envelope, encode_message_payload
 from clawproto.wire.json_text import write
@@ -362,5 +363,5 @@ def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:
 
 def deadline(outbox: OutboxState) -> int | None:
     """Monotonic ms at which `advance` has something to do."""
-    first, gate = outbox.due.first(), gates.deadline(outbox.gates)
-    return min((at for at in (None if first is None else first[1][0], gate) if at is not None), default=None)
+    first = outbox.due.first()
+    return earliest(None if first is None else first[1][0], gates.deadline(outbox.gates))

@@ -1,7 +1,8 @@
 """Immutable maps for the frozen state. Setting and removing share all but one path with the old map: O(log32 n).
 
 Equal contents have equal shape, whatever the history, so equality and hash are structural; each node keeps its hash,
-and after a change only the path is hashed again. Nothing depends on Python's randomized string hash.
+and after a change only the path is hashed again. Nothing depends on Python's randomized string hash. Nodes are never
+changed either, but not frozen by attrs, which would make the construction of a path three times as long.
 
     _Branch(shift=5, prefix=0)            keys as base-32 digits, most significant first; digits that all keys
       ├─ digit 1 ─ _Branch(shift=0)       below agree on are skipped, so every branch has two children or more
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeAlias, TypeVar, overload
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -23,13 +24,13 @@ D = TypeVar("D")
 # --- the tree ------------------------------------------------------------------------------------------------------
 
 
-@frozen(cache_hash=True)
+@define(unsafe_hash=True, cache_hash=True)
 class _Leaf(Generic[V]):
     key: int
     value: V
 
 
-@frozen(cache_hash=True)
+@define(unsafe_hash=True, cache_hash=True)
 class _Branch(Generic[V]):
     """At least two children, told apart by the digit of their keys at ``shift``.
 
@@ -212,6 +213,8 @@ class StrMap(Generic[V]):
     def get(self, key: str, default: V | D) -> V | D: ...
     def get(self, key: str, default: object = None) -> object:
         """The value of ``key``, or ``default``."""
+        if not self._length:
+            return default
         for other, value in self._buckets.get(_hash(key), ()):
             if other == key:
                 return value
@@ -220,7 +223,9 @@ class StrMap(Generic[V]):
     def set(self, key: str, value: V) -> "StrMap[V]":
         """This map with ``key`` set to ``value``."""
         slot = _hash(key)
-        bucket = self._buckets.get(slot, ())
+        bucket = self._buckets.get(slot)
+        if bucket is None:
+            return StrMap(self._buckets.set(slot, ((key, value),)), self._length + 1)
         others = [pair for pair in bucket if pair[0] != key]
         added = len(others) == len(bucket)
         if not added and self.get(key) is value:
@@ -231,15 +236,18 @@ class StrMap(Generic[V]):
 
     def remove(self, key: str) -> "StrMap[V]":
         """This map without ``key``; the same map if it has none."""
-        if key not in self:
+        if not self._length:
             return self
         slot = _hash(key)
-        bucket = tuple(pair for pair in self._buckets.get(slot, ()) if pair[0] != key)
+        before = self._buckets.get(slot, ())
+        bucket = tuple([pair for pair in before if pair[0] != key])
+        if len(bucket) == len(before):
+            return self
         buckets = self._buckets.set(slot, bucket) if bucket else self._buckets.remove(slot)
         return StrMap(buckets, self._length - 1)
 
     def __contains__(self, key: str) -> bool:
-        return any(other == key for other, _ in self._buckets.get(_hash(key), ()))
+        return bool(self._length) and any(other == key for other, _ in self._buckets.get(_hash(key), ()))
 
     def __len__(self) -> int:
         return self._length

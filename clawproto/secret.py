@@ -1,6 +1,7 @@
 """A string that does not print itself (AUTH-9)."""
 
 import hashlib
+from functools import cached_property
 
 from attrs import field, frozen
 
@@ -18,7 +19,7 @@ class Secret:
         """The token itself. Call it only where the token goes onto the wire or into a store."""
         return self._value
 
-    @property
+    @cached_property  # every step compares it
     def digest(self) -> str:
         """32 hexadecimal characters of SHA-256: names the token in logs, guards and intent records."""
         return hashlib.sha256(self._value.encode("utf-8", "surrogatepass")).hexdigest()[:32]

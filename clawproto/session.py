@@ -45,6 +45,7 @@ from clawproto.link import CODE_TOO_LARGE
 from clawproto.link_state import Down, Ended, generation, is_online
 from clawproto.results import LoggedOutResult, NotPaired, RefreshSkipped, StoppedResult
 from clawproto.state import State
+from clawproto.timing import earliest
 from clawproto.tokens_state import guard, is_in_flight, is_settled
 from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
 
@@ -275,14 +276,13 @@ def _advance(state: State, turn: Turn) -> State:
 
 
 def _deadline(state: State, turn: Turn) -> int | None:
-    dues = (
+    return earliest(
         tokens.deadline(state.tokens, turn),
         link.deadline(state.link, state.tokens, turn),
         inbox.deadline(state.inbox),
         outbox.deadline(state.outbox),
         pairing.deadline(state.pairing),
     )
-    return min((due for due in dues if due is not None), default=None)
 
 
 def is_finished(state: State) -> bool:

@@ -43,6 +43,15 @@ class TokenTimes:
         return wall_ms >= self.local(self.expires_at_ms - self.lead_ms, offset_ms)
 
 
+def earliest(*dues: int | None) -> int | None:
+    """The first of these instants; None stands for never."""
+    first = None
+    for due in dues:
+        if due is not None and (first is None or due < first):
+            first = due
+    return first
+
+
 def lead_ms(life_ms: int | None, policy: Policy) -> int:
     """The unclipped lead: a quarter of the life, between 30 minutes and 2 hours (TOK-7, TOK-9).
 

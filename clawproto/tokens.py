@@ -21,10 +21,9 @@ from clawproto.events import CredentialsLoaded, Start
 from clawproto.evolving import evolve
 from clawproto.rest_format import device_id_problem, refresh_request
 from clawproto.results import RefreshFailed, RefreshSkipped, SkipReason
-from clawproto.timing import clock_offset
+from clawproto.timing import clock_offset, earliest
 from clawproto.tokens_outcome import clean_up, load, needs_credentials, needs_replacement
 from clawproto.tokens_state import (
-    Cleanup,
     Flight,
     Idle,
     Recording,
@@ -174,16 +173,8 @@ def persist(tokens: TokenState, saving: Saving, turn: Turn) -> TokenState:
 
 def advance(tokens: TokenState, turn: Turn) -> TokenState:
     """Do whatever has fallen due. Called at the end of every step; idempotent."""
-    phase = tokens.phase
-    if isinstance(phase, Saving) and phase.retry_at is not None and turn.mono >= phase.retry_at:
-        tokens = persist(tokens, evolve(phase, retry_at=None), turn)
-    cleanup = tokens.cleanup
-    if cleanup is not None and cleanup.retry_at is not None and turn.mono >= cleanup.retry_at:
-        tokens = clean_up(tokens, cleanup, turn)
-    if tokens.poll_at is not None and turn.mono >= tokens.poll_at:
-        operation = turn.next_operation()
-        turn.do(Reload(operation))
-        tokens = evolve(tokens, poll_at=None, poll_operation=operation)
+    if tokens.retry_at is not None and turn.mono >= tokens.retry_at:
+        tokens = _ask_store_again(tokens, turn)
     if tokens.starting:
         tokens = evolve(tokens, starting=False)
         if is_near_expiry(tokens, turn.now):
@@ -194,40 +185,35 @@ def advance(tokens: TokenState, turn: Turn) -> TokenState:
     return tokens
 
 
+def _ask_store_again(tokens: TokenState, turn: Turn) -> TokenState:
+    phase = tokens.phase
+    if isinstance(phase, Saving) and phase.retry_at is not None and turn.mono >= phase.retry_at:
+        tokens = persist(tokens, evolve(phase, retry_at=None), turn)
+    cleanup = tokens.cleanup
+    if cleanup is not None and cleanup.retry_at is not None and turn.mono >= cleanup.retry_at:
+        tokens = clean_up(tokens, cleanup, turn)
+    if tokens.poll_at is not None and turn.mono >= tokens.poll_at:
+        operation = turn.next_operation()
+        turn.do(Reload(operation))
+        tokens = evolve(tokens, poll_at=None, poll_operation=operation)
+    return tokens
+
+
 def _wanted(tokens: TokenState, turn: Turn) -> Trigger | None:
     """Why the session itself wants a refresh now, were it allowed (REF-22, REF-27, REF-31, REF-46)."""
-    if not _can_refresh(tokens):
+    if not tokens.can_refresh:
         return None
     if is_rejected(tokens):
         return "rejected"
     if _is_within_grace(tokens, turn):
         return "recovery"
-    due = proactive_at(tokens)
+    due = tokens.proactive_at
     return "proactive" if due is not None and turn.wall >= due and turn.mono >= tokens.hold_until else None
 
 
 def _is_within_grace(tokens: TokenState, turn: Turn) -> bool:
     """Whether a rotation whose answer was lost may still be redeemed (REF-44, REF-46)."""
     return tokens.lost_until is not None and turn.mono < tokens.lost_until
-
-
-def _can_refresh(tokens: TokenState) -> bool:
-    pair = current_tokens(tokens)
-    return (
-        isinstance(tokens.phase, Idle)
-        and not tokens.stopped
-        and not tokens.blank_reported
-        and pair is not None
-        and can_rotate(pair)
-        and pair.access.digest != tokens.latch
-    )
-
-
-def proactive_at(tokens: TokenState) -> int | None:
-    """Wall-clock instant of the armed proactive refresh, or None (TOK-12, TOK-13)."""
-    if not tokens.armed or tokens.times is None:
-        return None
-    return tokens.times.local(tokens.times.refresh_at_ms, tokens.offset)
 
 
 def retry_in_ms(tokens: TokenState, turn: Turn) -> int | None:
@@ -242,17 +228,12 @@ def _allowed_at(tokens: TokenState, turn: Turn) -> int:
 
 def deadline(tokens: TokenState, turn: Turn) -> int | None:
     """Monotonic ms at which `advance` has something to do, or should look at the wall clock again (TOK-21)."""
-    dues = [at for at in (tokens.poll_at, _retry_at(tokens.phase), _retry_at(tokens.cleanup)) if at is not None]
-    if _can_refresh(tokens):
-        allowed = _allowed_at(tokens, turn)
-        proactive = proactive_at(tokens)
-        if is_rejected(tokens) or _is_within_grace(tokens, turn):
-            dues.append(allowed)
-        elif proactive is not None:
-            wait = min(max(proactive - turn.wall, 0), turn.policy.wall_check_ms)
-            dues.append(max(turn.mono + wait, tokens.hold_until, allowed))
-    return min(dues, default=None)
-
-
-def _retry_at(waiting: object) -> int | None:
-    return waiting.retry_at if isinstance(waiting, Saving | Cleanup) else None
+    if not tokens.can_refresh:
+        return tokens.retry_at
+    allowed, proactive = _allowed_at(tokens, turn), tokens.proactive_at
+    if is_rejected(tokens) or _is_within_grace(tokens, turn):
+        return earliest(tokens.retry_at, allowed)
+    if proactive is None:
+        return tokens.retry_at
+    wait = min(max(proactive - turn.wall, 0), turn.policy.wall_check_ms)
+    return earliest(tokens.retry_at, max(turn.mono + wait, tokens.hold_until, allowed))

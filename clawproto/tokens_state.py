@@ -1,5 +1,6 @@
 """The token machine's branch of the state, and the questions that other machines ask of it."""
 
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 from attrs import frozen
@@ -9,7 +10,7 @@ from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPai
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.policy import Policy
-from clawproto.timing import TokenTimes
+from clawproto.timing import TokenTimes, earliest
 from clawproto.turn import Trigger
 
 
@@ -165,6 +166,37 @@ class TokenState:
     blank_reported: bool = False
     last_error: str | None = None
 
+    # Asked for in every step, while the state changes once a day.
+
+    @cached_property
+    def retry_at(self) -> int | None:
+        """Monotonic ms at which the store is to be asked again."""
+        phase, cleanup = self.phase, self.cleanup
+        return earliest(
+            self.poll_at,
+            phase.retry_at if isinstance(phase, Saving) else None,
+            None if cleanup is None else cleanup.retry_at,
+        )
+
+    @cached_property
+    def can_refresh(self) -> bool:
+        """Whether the session could begin a refresh of its own, were it due."""
+        pair = current_tokens(self)
+        return (
+            isinstance(self.phase, Idle)
+            and not self.stopped
+            and not self.blank_reported
+            and pair is not None
+            and can_rotate(pair)
+            and pair.access.digest != self.latch
+        )
+
+    @cached_property
+    def proactive_at(self) -> int | None:
+        """Wall-clock instant of the armed proactive refresh, or None (TOK-12, TOK-13)."""
+        times = self.times
+        return None if times is None or not self.armed else times.local(times.refresh_at_ms, self.offset)
+
 
 def current_tokens(tokens: TokenState) -> TokenPair | None:
     """The pair in force."""
@@ -232,9 +264,10 @@ def floor_end(tokens: TokenState, policy: Policy) -> int:
     """Monotonic ms before which the floor forbids an attempt (REF-16, REF-17); 0 if it forbids none."""
     if tokens.last_attempt is None:
         return 0
-    other = tokens.last_attempt_token not in (None, current_digest(tokens))  # None: restored, hence not known
-    if policy.refresh_floor_scope == "same-token" and other:
-        return 0
+    if policy.refresh_floor_scope == "same-token":
+        other = tokens.last_attempt_token not in (None, current_digest(tokens))  # None: restored, hence not known
+        if other:
+            return 0
     return tokens.last_attempt.mono_ms + policy.refresh_floor_ms
 
 

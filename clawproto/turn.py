@@ -26,7 +26,6 @@ class Counters:
     request: int = 0
     operation: int = 0
     generation: int = 0
-    delivery: int = 0
     draw: int = 0
     ids: IdState = IdState()
 
@@ -69,23 +68,17 @@ Signal: TypeAlias = Swapped | FlightEnded | LogoutBegun | LogoutEnded
 class Turn:
     """The scratch pad of one step. Machines get it as an argument and must not keep it."""
 
-    __slots__ = ("config", "counters", "effects", "now", "policy", "signals")
+    __slots__ = ("config", "counters", "effects", "mono", "now", "policy", "signals", "wall")
 
     def __init__(self, config: Config, counters: Counters, now: Instant) -> None:
         self.config = config
         self.policy: Policy = config.policy
         self.counters = counters
         self.now = now
+        self.mono = now.mono_ms
+        self.wall = now.wall_ms
         self.effects: list[Effect] = []
         self.signals: list[Signal] = []
-
-    @property
-    def mono(self) -> int:
-        return self.now.mono_ms
-
-    @property
-    def wall(self) -> int:
-        return self.now.wall_ms
 
     def do(self, effect: Effect) -> None:
         self.effects.append(effect)
@@ -110,10 +103,6 @@ class Turn:
     def next_generation(self) -> int:
         self.counters = evolve(self.counters, generation=self.counters.generation + 1)
         return self.counters.generation
-
-    def next_delivery(self) -> int:
-        self.counters = evolve(self.counters, delivery=self.counters.delivery + 1)
-        return self.counters.delivery
 
     def draw(self, label: str) -> float:
         """A number in [0, 1) from the seed; each draw gives another one."""

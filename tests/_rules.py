@@ -1,7 +1,7 @@
 """Pytest plugin: which rules of the protocol do the tests that passed check?
 
-A test names the rules that it checks: ``@pytest.mark.rule("REF-10", "REF-9")``. The rules are the numbered lines of the
-file named by the ini option ``rule_catalogue``. Naming one that does not exist is an error of collection. A rule
+A test names the rules that it checks: ``@pytest.mark.rule("REF-10", "REF-9")``. The rules are the numbered lines of
+the file named by the ini option ``rule_catalogue``. Naming one that does not exist is an error of collection. A rule
 counts as checked when a test that names it ran and passed. Under xdist the workers collect and run, and their reports
 carry the names to the controller, which counts.
 """
@@ -27,7 +27,7 @@ class Catalogue:
 
     Attributes:
         groups: numbers of the rules by group, both in the order of the document.
-        ids: everything that can be cited: the rules, and the disputed and open points (D-1, O-1), which do not count.
+        ids: what can be cited: the rules, and the disputed and open points (D-1, O-1), which do not count.
     """
 
     groups: dict[str, list[int]]
@@ -86,7 +86,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _required_groups(config: pytest.Config) -> list[str]:
-    return [group.strip() for group in config.getoption("--require-groups").split(",") if group.strip()]
+    groups = str(config.getoption("--require-groups") or "")
+    return [group.strip() for group in groups.split(",") if group.strip()]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from attrs import define, evolve
 
 from clawproto.app_events import AppEvent
-from clawproto.client_api import ClientApi
 from clawproto.policy import Policy
+from clawproto.testing.client_api import ClientApi
 from clawproto.testing.peer import CHAT, Peer
 from clawproto_io.stores import FaultyStore, MemoryStore
 

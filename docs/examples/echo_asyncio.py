@@ -1,10 +1,8 @@
-"""An agent on asyncio that answers every message with its own text.
-
-python echo_asyncio.py agent.db [PAIRING_CODE BASE_URL]
-"""
+"""An agent on asyncio that answers every message with its own text: echo_asyncio.py STORE [PAIRING_CODE BASE_URL]"""
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from clawproto.app_events import LoggedOut, MessageReceived
 from clawproto.errors import SendError
@@ -26,4 +24,5 @@ async def main(store: str, *pairing: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

@@ -1,9 +1,7 @@
-"""An agent on trio that answers every message with its own text.
-
-python echo_trio.py agent.db [PAIRING_CODE BASE_URL]
-"""
+"""An agent on trio that answers every message with its own text: echo_trio.py STORE [PAIRING_CODE BASE_URL]"""
 
 import sys
+from contextlib import suppress
 
 import trio
 
@@ -27,4 +25,5 @@ async def main(store: str, *pairing: str) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, *sys.argv[1:])
+    with suppress(KeyboardInterrupt):
+        trio.run(main, *sys.argv[1:])

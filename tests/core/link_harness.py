@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from clawproto.app_events import Disconnected, MessageReceived
 from clawproto.credentials import Credentials
-from clawproto.effects import Abort, Close, Effect, Emit, Open, Reconnect, SendFrame
+from clawproto.effects import Abort, Close, Effect, Emit, Open, Reconnect, RequestRefresh, SendFrame
 from clawproto.events import Closed, Event, FrameReceived, Opened, Send, Settle, SetTyping
 from clawproto.json_types import Json
 from clawproto.link_state import Online
@@ -39,7 +39,9 @@ class LinkBench(Bench):
     def _carry_out(self, effect: Effect) -> Iterable[Event]:
         if isinstance(effect, Close | Reconnect):
             return [Closed(effect.generation, 1000)] if self.answers_close else []
-        if isinstance(effect, SendFrame) and effect.event == "ping" and self.answers_pings:
+        if isinstance(effect, SendFrame) and effect.event == "ping":
+            if not self.answers_pings:
+                return []
             sent = json.loads(effect.text)
             pong = frame("pong", {}, trace_id=sent["trace_id"], at_ms=sent["emitted_at"])
             return [FrameReceived(effect.generation, pong)]
@@ -149,6 +151,12 @@ class LinkBench(Bench):
         begin = self.now.mono_ms
         self.run_until(Open, within_ms=within_ms)
         return self.now.mono_ms - begin
+
+    def run_until_refresh(self) -> None:
+        """Let hours pass until the token is due and the session asks for another one."""
+        self.liveness = False  # thousands of idle steps
+        self.run_until(RequestRefresh)
+        self.liveness = True
 
     def retries(self) -> list[int | None]:
         """Delay of each disconnection so far."""

@@ -39,11 +39,11 @@ def uplinks(bench: Bench, event: str = "message.send") -> list[dict[str, Any]]:
     return [json.loads(effect.text) for effect in bench.all(SendFrame) if effect.event == event]
 
 
-def says(bench: Bench, event: str, payload: Mapping[str, Json], **envelope: Json) -> None:
+def says(bench: Bench, event: str, payload: Mapping[str, Json], *, trace_id: str = "", **envelope: Any) -> None:
     """The hub sends a frame on the socket that counts."""
     number = generation(bench.state.link)
     assert number is not None
-    bench.step(FrameReceived(number, frame(event, payload, at_ms=bench.now.wall_ms, **envelope)))
+    bench.step(FrameReceived(number, frame(event, payload, at_ms=bench.now.wall_ms, trace_id=trace_id, **envelope)))
 
 
 def ack(bench: Bench, uplink: Mapping[str, Any], message_id: str | None = None, accepted_at: int = 5) -> None:

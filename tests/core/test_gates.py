@@ -238,8 +238,13 @@ def test_any_downlink_from_the_chat_opens_it_but_a_refusal(event: str) -> None:
 @pytest.mark.rule("ERR-13", "NOTIFY-7")
 @pytest.mark.parametrize(
     ("kind", "opens"),
-    [("conversation.created", True), ("conversation.updated", True), ("conversation.dissolved", False)]
-    + [("friend.added", False), ("agent.config.changed", False)],
+    [
+        ("conversation.created", True),
+        ("conversation.updated", True),
+        ("conversation.dissolved", False),
+        ("friend.added", False),
+        ("agent.config.changed", False),
+    ],
 )
 def test_a_conversation_signal_opens_it(kind: str, opens: bool) -> None:
     bench = gated()

@@ -6,7 +6,7 @@ import pytest
 
 from clawproto.app_events import Disconnected, FrameRejected, HandshakeRefused, Misconfigured, Ready
 from clawproto.config import Config
-from clawproto.effects import Abort, Open, RememberDevice, RequestRefresh, SendFrame
+from clawproto.effects import Abort, Open, RememberDevice, SendFrame
 from clawproto.events import Closed, Event, FrameReceived, Opened, OpenFailed, Start
 from clawproto.json_types import Json
 from clawproto.link_state import Down, Waiting
@@ -154,7 +154,7 @@ def test_connect_carries_the_token_that_is_current_when_it_is_written() -> None:
 def test_a_rotated_token_takes_effect_through_a_new_socket_only() -> None:
     bench = LinkBench()
     bench.answers_close = False
-    bench.run_until(RequestRefresh)
+    bench.run_until_refresh()
     effects = bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
     assert len(closing(effects)) == 1
     assert not bench.uplinks("connect", effects)

@@ -90,6 +90,7 @@ def test_loaded_while_the_session_is_about_to_log_out_they_stay_in_force(report:
     bench.store.held = True
     bench.reply(REFUSED)
     reload = bench.waiting.pop()
+    operation = 0
     if report == "Logout":
         bench.step(Reloaded(reload.operation, bench.store.record))
         assert of(bench.effects, Logout), "the store is forgetting the old pair"

@@ -160,7 +160,7 @@ def test_a_defect_ends_the_session_and_is_not_hidden(driver: PairingAdapter, mon
 
 
 async def _until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 (it becomes true in another thread)
+    while not condition():
         await asyncio.sleep(0.01)
 
 

@@ -321,7 +321,8 @@ def test_signals_never_kick_a_full_connection(world: World, people: tuple[str, s
     client = join(world, bob, "notify_signals", "chat_meta_events")
     world.do(world.hub.buffer_full(user_id=bob))
     world.do(world.hub.signal(bob, "friend.added", "x"))
-    world.do(world.hub.invalidate_metadata(chat))
+    world.hub.invalidate_metadata(chat)
+    world.do()
     assert client.ended is None
     assert client.take() == []
     assert world.connect(world.token(bob), "d2").events() == ["notify.signal", "replay.done"]
@@ -331,7 +332,8 @@ def test_signals_never_kick_a_full_connection(world: World, people: tuple[str, s
 def test_metadata_needs_the_capability(world: World, people: tuple[str, str, str]) -> None:
     ann, bob, chat = people
     able, plain = join(world, ann, "chat_meta_events"), join(world, bob)
-    world.do(world.hub.invalidate_metadata(chat, ["title"], 7))
+    world.hub.invalidate_metadata(chat, ["title"], 7)
+    world.do()
     [received] = able.take()
     assert (received["chat_id"], received["chat_type"]) == (chat, "direct")
     assert received["payload"] == {"scope": ["title"], "version": 7, "updated_at": START_MS}
@@ -368,7 +370,8 @@ def test_reactions_are_stamped_by_switch_only(stamps: bool, events: list[str] | 
 
 def test_recalls_are_kept_without_dseq(world: World, people: tuple[str, str, str]) -> None:
     ann, bob, chat = people
-    world.do(world.hub.recall(chat, ann, "m-1"))
+    world.hub.recall(chat, ann, "m-1")
+    world.do()
     frames = world.connect(world.token(bob), "d1", *V2).take()
     assert [item["event"] for item in frames] == ["message.recall", "sync.mark", "replay.done"]
     assert frames[0]["payload"] == {"message_id": "rcl:m-1", "target_message_id": "m-1"}

@@ -496,7 +496,7 @@ def test_delay_is_told_to_the_driver(world: World, pair: tuple[Client, Client, s
 
 def _user(world: World, client: Client) -> str:
     views: Any = world.hub.state()["connections"]
-    return next(view["user_id"] for view in views if view["conn"] == client.conn)
+    return str(next(view["user_id"] for view in views if view["conn"] == client.conn))
 
 
 def _users(world: World) -> set[str]:

@@ -9,8 +9,8 @@ import trio
 
 import clawproto_asyncio
 import clawproto_trio
-from clawproto.client_api import ClientApi
 from clawproto.credentials import Credentials
+from clawproto.testing.client_api import ClientApi
 from clawproto.testing.stage import DriverAdapter, Work
 
 

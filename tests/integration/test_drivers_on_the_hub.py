@@ -9,13 +9,13 @@ import pytest
 
 from clawproto import errors
 from clawproto.app_events import Disconnected, LoggedOut, MessageReceived, Ready, TakenOver, TokensRotated
-from clawproto.client_api import ClientApi
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.hub import HubAgent
 from clawproto.policy import Policy
 from clawproto.results import RefreshSucceeded
 from clawproto.secret import Secret
+from clawproto.testing.client_api import ClientApi
 from clawproto.wire.values import TextFragment
 from clawproto_io.clock import SystemClock
 from clawproto_io.hub_thread import HubThread

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import aiohttp
@@ -12,7 +13,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from clawproto.hub import HubAgent, HubSettings
+from clawproto.hub import Hub, HubAgent, HubSettings
 from clawproto_io.hub_server import HubServer, serve
 from clawproto_io.hub_thread import HubThread
 
@@ -173,7 +174,7 @@ def test_kick_and_cut_show_as_1006() -> None:
     async def scenario() -> None:
         async with serve() as server:
             agent = agent_of(server)
-            for action in (lambda: server.call(lambda hub: hub.kick()), server.cut_all):
+            for action in (partial(server.call, Hub.kick), server.cut_all):
                 async with session(server, agent.access_token) as socket:
                     assert action() == 1
                     await closed(socket)

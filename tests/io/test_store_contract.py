@@ -63,8 +63,10 @@ async def test_a_saved_record_comes_back_whole(store: CredentialStore) -> None:
     assert await store.save(record(1, identity), replaces=None) == 1
     await store.aclose()
     loaded = await store.load()
+    assert loaded is not None
     assert loaded == record(1, identity)
-    assert loaded is not None and loaded.tokens is not None and loaded.tokens.access.reveal() == "access-1"
+    assert loaded.tokens is not None
+    assert loaded.tokens.access.reveal() == "access-1"
 
 
 @pytest.mark.rule("PAIR-11")
