@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def terminated_as_interrupted() -> Generator[None]:
-    """While it lasts, SIGTERM does what SIGINT does: a service manager cuts nothing short that an interrupt lets finish.
+    """SIGTERM does what SIGINT does: a service manager cuts nothing short that an interrupt lets finish.
 
     Changes nothing outside of the main thread, nor where SIGINT is ignored, as for jobs in the background.
     """
