@@ -89,7 +89,6 @@ def test_pairing(hub: RunningHub, tmp_path: Path, driver: str) -> None:
     hub.check_secrecy(done.stdout + done.stderr + again.stdout + again.stderr + spent.stdout + spent.stderr)
 
 
-@pytest.mark.rule("PAIR-6")
 def test_a_server_that_is_not_there_leaves_the_code_unused(tmp_path: Path) -> None:
     store = tmp_path / "a.db"
     done = clawproto("pair", "CODE", "--store", str(store), "--base-url", "http://127.0.0.1:9", "--json")
