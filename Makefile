@@ -19,6 +19,7 @@ help:
 # Quick when nothing has changed; the script knows when an environment is out of date.
 .PHONY: environment
 environment:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	@$(PYTHON) tools/environments.py create .venv
 
 .PHONY: demo

@@ -10,7 +10,9 @@ from clawproto import connection, gates, inbox, link, outbox, tokens
 from clawproto.app_events import UnknownEvent
 from clawproto.events import FrameReceived
 from clawproto.evolving import evolve
-from clawproto.link_state import Closing, Greeting, Online, Waiting, generation
+from clawproto.inbox_state import InboxState
+from clawproto.link_state import Closing, Greeting, LinkState, Online, Waiting, generation
+from clawproto.outbox import OutboxState
 from clawproto.state import State
 from clawproto.turn import Turn
 from clawproto.wire.codec import decode
@@ -41,16 +43,14 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
         return state
     frame = decode(event.data, turn.policy.downlink_limit)
     heard = link.heard(state.link, turn)
-    if heard is not state.link:
-        state = evolve(state, link=heard)
-    phase = state.link.phase
+    phase = heard.phase
     if isinstance(frame, BadFrame):
-        state = evolve(state, link=link.rejected_frame(state.link, None, frame.problem, frame.excerpt, turn))
+        heard = link.rejected_frame(heard, None, frame.problem, frame.excerpt, turn)
         if frame.dseq is None or not isinstance(phase, Online):
-            return state
+            return evolve(state, link=heard)
         frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)
     if isinstance(phase, Online) or (isinstance(phase, Closing) and phase.online):
-        return _established(state, frame, turn)
+        return _established(state, heard, frame, turn)
     if isinstance(phase, Waiting | Greeting):
         return _handshake(state, phase, frame, turn)
     return state
@@ -90,42 +90,42 @@ def _refused(state: State, phase: Waiting | Greeting, hello: HelloFail, turn: Tu
 # --- after hello-ok ------------------------------------------------------------------------------------------------
 
 
-def _established(state: State, frame: Frame, turn: Turn) -> State:
+def _established(state: State, heard: LinkState, frame: Frame, turn: Turn) -> State:
+    """``heard`` is the link that has noted the sign of life. The state is put together once, at the end."""
     if inbox.is_violation(state.inbox, frame):  # before anything is done with the content (R2-6)
-        return _miscounted(state, frame, turn)
+        return _miscounted(evolve(state, link=heard), frame, turn)
     counted, number = inbox.stamp(state.inbox, frame, turn)
-    if counted is not state.inbox:
-        state = evolve(state, inbox=counted)
-    if frame.chat_id is not None and not isinstance(frame.payload, Refusal):
-        alive = gates.sign_of_life(state.outbox.gates, frame.chat_id, turn)
-        if alive is not state.outbox.gates:
-            state = evolve(state, outbox=evolve(state.outbox, gates=alive))
-    payload = frame.payload
+    sending, payload = state.outbox, frame.payload
+    if frame.chat_id is not None and not isinstance(payload, Refusal):
+        sending = _with_gates(sending, gates.sign_of_life(sending.gates, frame.chat_id, turn))
     match payload:
         case MessagePayload():
-            return _message(state, frame, payload, number, turn)
+            user_id = _user_id(state)
+            if user_id and frame.sender is not None and frame.sender.id == user_id:
+                sending = outbox.seen(sending, payload.message_id, turn)  # SEND-16
+            counted = inbox.receive(counted, frame, payload, number, user_id, heard.device_id, turn)
         case Ack():
-            return _settled(
-                _with_outbox(state, outbox.acknowledged(state.outbox, frame.trace_id, payload, turn)), number, turn
-            )
+            sending = outbox.acknowledged(sending, frame.trace_id, payload, turn)
+            counted = inbox.settle_number(counted, number, turn)
         case Refusal():
             exempt = _owner_chat(state)
-            refused = outbox.refused(state.outbox, frame.trace_id, frame.chat_id, payload, exempt, turn)
-            return _settled(_with_outbox(state, refused), number, turn)
+            sending = outbox.refused(sending, frame.trace_id, frame.chat_id, payload, exempt, turn)
+            counted = inbox.settle_number(counted, number, turn)
         case ReplayDone():
-            return evolve(state, inbox=inbox.replay_done(state.inbox, number, turn))
+            counted = inbox.replay_done(counted, number, turn)
         case NotifySignal(type=kind, entity_id=entity_id):
-            known = gates.notified(state.outbox.gates, kind, entity_id, turn)
-            return _pass_on(_with_outbox(state, evolve(state.outbox, gates=known)), frame, number, turn)
+            sending = _with_gates(sending, gates.notified(sending.gates, kind, entity_id, turn))
+            counted = _pass_on(counted, frame, number, turn)
         case Typing() | OpaquePayload():
-            return _pass_on(state, frame, number, turn)
+            counted = _pass_on(counted, frame, number, turn)
         case MalformedPayload(problem=problem):
-            state = evolve(state, link=link.rejected_frame(state.link, frame.event, problem, "", turn))
-            return _settled(state, number, turn)  # R2-11
+            heard = link.rejected_frame(heard, frame.event, problem, "", turn)
+            counted = inbox.settle_number(counted, number, turn)  # R2-11
         case Pong() | SyncMark() | Challenge() | HelloOk() | HelloFail():
-            return _settled(state, number, turn)
+            counted = inbox.settle_number(counted, number, turn)
         case _:
             assert_never(payload)
+    return evolve(state, link=heard, inbox=counted, outbox=sending)
 
 
 def _miscounted(state: State, frame: Frame, turn: Turn) -> State:
@@ -143,26 +143,18 @@ def _owner_chat(state: State) -> str | None:
     return None if credentials is None else credentials.identity.conversation_id
 
 
-def _with_outbox(state: State, changed: outbox.OutboxState) -> State:
-    return state if changed is state.outbox else evolve(state, outbox=changed)
-
-
-def _settled(state: State, number: int, turn: Turn) -> State:
-    settled = inbox.settle_number(state.inbox, number, turn)
-    return state if settled is state.inbox else evolve(state, inbox=settled)
-
-
-def _pass_on(state: State, frame: Frame, number: int, turn: Turn) -> State:
-    """An event without a typed form goes to the application as it is (EVT-2, R2-8)."""
-    held, delivery = inbox.hold(state.inbox, number, turn)
-    turn.emit(UnknownEvent(frame, frame.payload), delivery)
-    return state if held is state.inbox else evolve(state, inbox=held)
-
-
-def _message(state: State, frame: Frame, message: MessagePayload, number: int, turn: Turn) -> State:
+def _user_id(state: State) -> str:
+    """Our own; blank if unknown (AUTH-10)."""
     credentials = state.tokens.credentials
-    user_id = "" if credentials is None else credentials.identity.user_id
-    if user_id and frame.sender is not None and frame.sender.id == user_id:
-        state = _with_outbox(state, outbox.seen(state.outbox, message.message_id, turn))  # SEND-16
-    received = inbox.receive(state.inbox, frame, message, number, user_id, state.link.device_id, turn)
-    return evolve(state, inbox=received)
+    return "" if credentials is None else credentials.identity.user_id
+
+
+def _with_gates(sending: OutboxState, changed: gates.Gates) -> OutboxState:
+    return sending if changed is sending.gates else evolve(sending, gates=changed)
+
+
+def _pass_on(counted: InboxState, frame: Frame, number: int, turn: Turn) -> InboxState:
+    """An event without a typed form goes to the application as it is (EVT-2, R2-8)."""
+    held, delivery = inbox.hold(counted, number)
+    turn.emit(UnknownEvent(frame, frame.payload), delivery)
+    return held

@@ -16,6 +16,7 @@ from clawproto.app_events import MessageReceived, ReplayFinished
 from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
 from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
+from clawproto.persistent import IntMap
 from clawproto.timing import earliest
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_cursor_ack, encode_sync_ack
@@ -71,25 +72,42 @@ def stamp(inbox: InboxState, frame: Frame, turn: Turn) -> tuple[InboxState, int]
     """
     stream = inbox.stream
     assert stream is not None
-    if inbox.replay_until is not None:
-        inbox = evolve(inbox, replay_until=turn.mono + turn.policy.replay_idle_ms)
+    number, idle = 0, inbox.replay_until
+    if idle is not None:
+        idle = turn.mono + turn.policy.replay_idle_ms
     if stream.delivery == "v2" and frame.dseq is not None:
-        return evolve(inbox, stream=evolve(stream, last=frame.dseq)), frame.dseq
-    if stream.delivery == "v1" and frame.seq is not None and frame.seq > 0:
+        number = frame.dseq
+        stream = evolve(stream, last=number)
+    elif stream.delivery == "v1" and frame.seq is not None and frame.seq > 0:
         number = stream.last + 1
-        return evolve(inbox, stream=evolve(stream, last=number, seqs=stream.seqs.set(number, frame.seq))), number
-    return inbox, 0
+        stream = evolve(stream, last=number, seqs=stream.seqs.set(number, frame.seq))
+    return evolve(inbox, stream=stream, replay_until=idle), number
 
 
 def settle_number(inbox: InboxState, number: int, turn: Turn) -> InboxState:
-    """A frame of the current connection is done with; move the mark if it can (R2-9, R2-11)."""
+    """A frame of the current connection is done with (R2-11)."""
+    return _settled(inbox, number, inbox.places, turn)
+
+
+def settle(inbox: InboxState, delivery: int, turn: Turn) -> InboxState:
+    """The application is done with a delivered event. Unknown and repeated numbers change nothing."""
+    place, stream = inbox.places.get(delivery), inbox.stream
+    if place is None:
+        return inbox
+    current = stream is not None and stream.generation == place.generation
+    return _settled(inbox, place.number if current else 0, inbox.places.remove(delivery), turn)
+
+
+def _settled(inbox: InboxState, number: int, places: IntMap[Place], turn: Turn) -> InboxState:
+    """The inbox with these places, and with the mark moved if it can be (R2-9)."""
     stream = inbox.stream
     if number == 0 or stream is None or number <= stream.mark:
-        return inbox
+        return inbox if places is inbox.places else evolve(inbox, places=places)
     seq = stream.seqs.get(number, 0)
     seqs = stream.seqs.remove(number) if seq else stream.seqs
     if number != stream.mark + 1:
-        return evolve(inbox, stream=evolve(stream, ahead=stream.ahead.set(number, seq), seqs=seqs))
+        waiting = evolve(stream, ahead=stream.ahead.set(number, seq), seqs=seqs)
+        return evolve(inbox, places=places, stream=waiting)
     mark, mark_seq, ahead = number, max(stream.mark_seq, seq), stream.ahead
     while (first := ahead.first()) is not None and first[0] == mark + 1:
         mark, mark_seq, ahead = first[0], max(mark_seq, first[1]), ahead.remove(first[0])
@@ -97,27 +115,16 @@ def settle_number(inbox: InboxState, number: int, turn: Turn) -> InboxState:
     if ack_due is None and inbox.repeat_due is not None:  # R2-13; without a live socket nothing falls due
         ack_due = turn.mono + turn.policy.ack_debounce_ms
     moved = evolve(stream, mark=mark, mark_seq=mark_seq, ahead=ahead, seqs=seqs)
-    return evolve(inbox, stream=moved, ack_due=ack_due)
+    return evolve(inbox, places=places, stream=moved, ack_due=ack_due)
 
 
-def settle(inbox: InboxState, delivery: int, turn: Turn) -> InboxState:
-    """The application is done with a delivered event. Unknown and repeated numbers change nothing."""
-    place = inbox.places.get(delivery)
-    if place is None:
-        return inbox
-    inbox = evolve(inbox, places=inbox.places.remove(delivery))
-    if inbox.stream is not None and inbox.stream.generation == place.generation:
-        inbox = settle_number(inbox, place.number, turn)
-    return inbox
-
-
-def hold(inbox: InboxState, number: int, turn: Turn) -> tuple[InboxState, int | None]:
+def hold(inbox: InboxState, number: int) -> tuple[InboxState, int | None]:
     """Give an event that is no message a delivery number, so that it counts as settled when the application has it."""
     if number == 0 or inbox.stream is None:
         return inbox, None
-    delivery = turn.next_delivery()
-    place = Place(inbox.stream.generation, number)
-    return evolve(inbox, places=inbox.places.set(delivery, place)), delivery
+    delivery = inbox.deliveries + 1
+    places = inbox.places.set(delivery, Place(inbox.stream.generation, number))
+    return evolve(inbox, deliveries=delivery, places=places), delivery
 
 
 # --- messages ------------------------------------------------------------------------------------------------------
@@ -158,9 +165,9 @@ def receive(
     same = known is not None and known.fingerprint == said and known.final == final
     if known is not None and (same or (known.final and not final)):  # STREAM-14: nothing provisional replaces a final
         return _repeated(inbox, known, number, turn)
-    delivery, places = None, inbox.places
+    delivery, deliveries, places = None, inbox.deliveries, inbox.places
     if inbox.stream is not None and (number or inbox.stream.delivery != "legacy"):
-        delivery = turn.next_delivery()
+        delivery = deliveries = deliveries + 1
         places = places.set(delivery, Place(inbox.stream.generation, number))
     system = sender is not None and sender.id == SYSTEM_SENDER
     turn.emit(
@@ -183,7 +190,7 @@ def receive(
         delivery,
     )
     memory = inbox.known.put(message.message_id, Known(said, final, delivery), turn.policy.remembered_messages)
-    return evolve(inbox, known=memory, places=places)
+    return evolve(inbox, deliveries=deliveries, places=places, known=memory)
 
 
 def _repeated(inbox: InboxState, known: Known, number: int, turn: Turn) -> InboxState:

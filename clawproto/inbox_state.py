@@ -102,6 +102,7 @@ class InboxState:
 
     Attributes:
         stream: of the current connection; None before the first ``hello-ok``.
+        deliveries: how many delivery numbers were given out; none is ever used again.
         places: what the application holds, by delivery number.
         known: messages handed over; bounded by `Policy.remembered_messages`.
         ack_due: monotonic ms of the debounced ack (R2-13).
@@ -110,6 +111,7 @@ class InboxState:
     """
 
     stream: Stream | None = None
+    deliveries: int = 0
     places: IntMap[Place] = IntMap()
     known: Memory = Memory()
     ack_due: int | None = None

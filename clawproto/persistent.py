@@ -1,14 +1,15 @@
-"""Immutable maps for the frozen state. Setting and removing share all but one path with the old map: O(log32 n).
+"""Immutable maps for the frozen state. Setting and removing share all but one path with the old map: O(log16 n).
 
 Equal contents have equal shape, whatever the history, so equality and hash are structural; each node keeps its hash,
 and after a change only the path is hashed again. Nothing depends on Python's randomized string hash. Nodes are never
-changed either, but not frozen by attrs, which would make the construction of a path three times as long.
+changed either, but not frozen by attrs, which would make the construction of a path three times as long. Wider
+branches would be slower to change: copying one touches the reference count of every child.
 
-    _Branch(shift=5, prefix=0)            keys as base-32 digits, most significant first; digits that all keys
+    _Branch(shift=4, prefix=0)            keys as base-16 digits, most significant first; digits that all keys
       ├─ digit 1 ─ _Branch(shift=0)       below agree on are skipped, so every branch has two children or more
-      │     ├─ digit 0 ─ _Leaf(32)
-      │     └─ digit 7 ─ _Leaf(39)
-      └─ digit 3 ─ _Leaf(98)
+      │     ├─ digit 0 ─ _Leaf(16)
+      │     └─ digit 7 ─ _Leaf(23)
+      └─ digit 3 ─ _Leaf(50)
 """
 
 import zlib
@@ -35,9 +36,9 @@ class _Branch(Generic[V]):
     """At least two children, told apart by the digit of their keys at ``shift``.
 
     Attributes:
-        shift: position of that digit in bits, a multiple of 5.
-        prefix: what all keys below have in common: ``key >> shift + 5``.
-        bitmap: which of the 32 digits have a child.
+        shift: position of that digit in bits, a multiple of 4.
+        prefix: what all keys below have in common: ``key >> shift + 4``.
+        bitmap: which of the 16 digits have a child.
         children: these, by digit.
     """
 
@@ -52,7 +53,7 @@ _Node: TypeAlias = _Leaf[V] | _Branch[V]
 
 def _find(node: _Node[V] | None, key: int) -> _Leaf[V] | None:
     while isinstance(node, _Branch):
-        bit = 1 << (key >> node.shift & 31)
+        bit = 1 << (key >> node.shift & 15)
         if not node.bitmap & bit:
             return None
         node = node.children[(node.bitmap & (bit - 1)).bit_count()]
@@ -61,10 +62,10 @@ def _find(node: _Node[V] | None, key: int) -> _Leaf[V] | None:
 
 def _join(node: _Node[V], other: _Node[V], key: int, other_key: int) -> _Branch[V]:
     """A branch over two nodes whose keys differ above both."""
-    shift = ((key ^ other_key).bit_length() - 1) // 5 * 5
-    digit, other_digit = key >> shift & 31, other_key >> shift & 31
+    shift = ((key ^ other_key).bit_length() - 1) // 4 * 4
+    digit, other_digit = key >> shift & 15, other_key >> shift & 15
     children = (node, other) if digit < other_digit else (other, node)
-    return _Branch(shift, key >> shift + 5, 1 << digit | 1 << other_digit, children)
+    return _Branch(shift, key >> shift + 4, 1 << digit | 1 << other_digit, children)
 
 
 def _with(node: _Node[V] | None, leaf: _Leaf[V]) -> _Node[V]:
@@ -74,9 +75,9 @@ def _with(node: _Node[V] | None, leaf: _Leaf[V]) -> _Node[V]:
     if isinstance(node, _Leaf):
         return leaf if node.key == key else _join(node, leaf, node.key, key)
     shift = node.shift
-    if key >> shift + 5 != node.prefix:
-        return _join(node, leaf, node.prefix << shift + 5, key)
-    bit = 1 << (key >> shift & 31)
+    if key >> shift + 4 != node.prefix:
+        return _join(node, leaf, node.prefix << shift + 4, key)
+    bit = 1 << (key >> shift & 15)
     at = (node.bitmap & (bit - 1)).bit_count()
     below = node.children
     if node.bitmap & bit:
@@ -90,7 +91,7 @@ def _without(node: _Node[V], key: int) -> _Node[V] | None:
     """``node`` less ``key``, which is in it."""
     if isinstance(node, _Leaf):
         return None
-    bit = 1 << (key >> node.shift & 31)
+    bit = 1 << (key >> node.shift & 15)
     at = (node.bitmap & (bit - 1)).bit_count()
     below = node.children
     rest = _without(below[at], key)
@@ -213,6 +214,8 @@ class StrMap(Generic[V]):
     def get(self, key: str, default: V | D) -> V | D: ...
     def get(self, key: str, default: object = None) -> object:
         """The value of ``key``, or ``default``."""
+        if not self._length:
+            return default
         for other, value in self._buckets.get(_hash(key), ()):
             if other == key:
                 return value
@@ -234,6 +237,8 @@ class StrMap(Generic[V]):
 
     def remove(self, key: str) -> "StrMap[V]":
         """This map without ``key``; the same map if it has none."""
+        if not self._length:
+            return self
         slot = _hash(key)
         before = self._buckets.get(slot, ())
         bucket = tuple([pair for pair in before if pair[0] != key])
@@ -243,7 +248,7 @@ class StrMap(Generic[V]):
         return StrMap(buckets, self._length - 1)
 
     def __contains__(self, key: str) -> bool:
-        return any(other == key for other, _ in self._buckets.get(_hash(key), ()))
+        return bool(self._length) and any(other == key for other, _ in self._buckets.get(_hash(key), ()))
 
     def __len__(self) -> int:
         return self._length

@@ -26,7 +26,6 @@ class Counters:
     request: int = 0
     operation: int = 0
     generation: int = 0
-    delivery: int = 0
     draw: int = 0
     ids: IdState = IdState()
 
@@ -104,10 +103,6 @@ class Turn:
     def next_generation(self) -> int:
         self.counters = evolve(self.counters, generation=self.counters.generation + 1)
         return self.counters.generation
-
-    def next_delivery(self) -> int:
-        self.counters = evolve(self.counters, delivery=self.counters.delivery + 1)
-        return self.counters.delivery
 
     def draw(self, label: str) -> float:
         """A number in [0, 1) from the seed; each draw gives another one."""

@@ -7,6 +7,7 @@ Uses the standard library alone: it runs before anything is installed.
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -43,7 +44,7 @@ class Interpreter:
 def probe(executable: Path | str) -> Interpreter | None:
     """What ``executable`` is, or None if it is no usable CPython release that we support."""
     script = (
-        "import ensurepip, sys, venv\n"
+        "import ensurepip, sqlite3, ssl, sys, venv\n"
         "assert sys.implementation.name == 'cpython' and sys.version_info.releaselevel == 'final'\n"
         "print(*sys.version_info[:3])"
     )
@@ -94,19 +95,30 @@ def fingerprint(interpreter: Interpreter) -> str:
     return digest.hexdigest()
 
 
+def works(python: Path) -> bool:
+    """Whether ``python`` still starts: the Python that its environment was made from may be gone."""
+    try:
+        return subprocess.run([python, "-I", "-c", ""], check=False, capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
 def create(directory: Path, interpreter: Interpreter) -> Path:
     """Create the environment if it is missing or out of date. Returns its Python."""
     python = directory / "bin" / "python"
     stamp = directory / "made-from"
     wanted = fingerprint(interpreter)
-    if stamp.is_file() and stamp.read_text() == wanted and probe(python) is not None:
+    if stamp.is_file() and stamp.read_text() == wanted and works(python):
         return python
     print(f"creating {directory.name} with {interpreter}", flush=True)
     shutil.rmtree(directory, ignore_errors=True)
-    if interpreter == running():
-        venv.create(directory, with_pip=True, symlinks=True)
-    else:
+    if interpreter != running():
         subprocess.run([interpreter.executable, "-m", "venv", directory], check=True)
+    elif importlib.util.find_spec("ensurepip"):
+        venv.create(directory, with_pip=True, symlinks=True)
+    else:  # some distributions have Python and pip, and ensurepip in a package of its own
+        venv.create(directory, symlinks=True)
+        subprocess.run([sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "pip"], check=True)
     pip: list[str | Path] = [python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
     subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True, cwd=ROOT)
     subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", "."], check=True, cwd=ROOT)
@@ -145,9 +157,6 @@ def test(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    if sys.version_info < OLDEST:
-        print(f"Python {OLDEST[0]}.{OLDEST[1]} or newer is needed; this is {sys.version.split()[0]}", file=sys.stderr)
-        return 2
     match arguments:
         case ["create", directory]:
             create(ROOT / directory, running())

@@ -13,6 +13,7 @@ from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Identity
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
+from clawproto_cli.signals import terminated_as_interrupted
 from clawproto_io import CredentialStore
 
 DriverName: TypeAlias = Literal["asyncio", "trio"]
@@ -97,4 +98,5 @@ def load_driver(name: DriverName) -> Driver:
 
 def run(work: Callable[[], Awaitable[_T]], name: DriverName) -> _T:
     """Run ``work`` to its end on the loop called ``name``."""
-    return anyio.run(work, backend=name)
+    with terminated_as_interrupted():
+        return anyio.run(work, backend=name)

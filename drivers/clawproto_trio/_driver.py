@@ -263,6 +263,32 @@ class _Socket:
         self.readable = Signal()
 
 
+class _Connection(ClientConnection):
+    """The library's connection, but a write that is stuck does not hold up the reading.
+
+    The library's reader flushes after each piece it has read, behind whatever write is under way, and hands out nothing
+    before. Here it leaves its bytes, a Pong or the echo of a CLOSE frame, to the writer that is at it.
+    """
+
+    _reader: trio.lowlevel.Task | None = None
+    _owed = False
+
+    async def recv_events(self) -> None:
+        """See the library."""
+        self._reader = trio.lowlevel.current_task()
+        await super().recv_events()
+
+    async def send_data(self) -> None:
+        """See the library."""
+        if self.send_lock.locked() and trio.lowlevel.current_task() is self._reader:
+            self._owed = True
+            return
+        await super().send_data()
+        while self._owed:
+            self._owed = False
+            await super().send_data()
+
+
 class _Connect(websocket_connect):
     """The library's client, but an upgrade that is redirected has failed: addresses come from the operator (AUTH-7)."""
 
@@ -281,5 +307,6 @@ def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> _Conn
         ping_interval=None,
         close_timeout=options.close_timeout,
         max_size=options.max_size,
+        create_connection=_Connection,
         logger=WireLogger(log),
     )

@@ -146,7 +146,7 @@ class RunningHub:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[RunningHub]:
-    process = start("hub", "--port", "0", "--json", "--agents", "20")
+    process = start("hub", "--port", "0", "--json", "--agents", "30")
     assert process.stdout is not None
     try:
         yield RunningHub(process, **json.loads(process.stdout.readline()))

@@ -40,7 +40,7 @@ def status_of(store: Path) -> dict[str, Any]:
 def test_the_hub_says_all_that_a_client_needs(hub: RunningHub) -> None:
     wanted = {"user_id", "owner_id", "agent_id", "device_id", "conversation_id"}
     wanted |= {"access_token", "refresh_token", "pairing_code"}
-    assert [set(agent) for agent in hub.agents] == [wanted] * 20
+    assert [set(agent) for agent in hub.agents] == [wanted] * 30
     assert hub.base_url.startswith("http://127.0.0.1:")
     assert hub.ws_url.startswith("ws://127.0.0.1:")
     assert hub.shared_conversation_id.startswith("cnv_")
@@ -89,12 +89,31 @@ def test_pairing(hub: RunningHub, tmp_path: Path, driver: str) -> None:
     hub.check_secrecy(done.stdout + done.stderr + again.stdout + again.stderr + spent.stdout + spent.stderr)
 
 
-@pytest.mark.rule("PAIR-6")
 def test_a_server_that_is_not_there_leaves_the_code_unused(tmp_path: Path) -> None:
     store = tmp_path / "a.db"
     done = clawproto("pair", "CODE", "--store", str(store), "--base-url", "http://127.0.0.1:9", "--json")
     assert (done.returncode, json.loads(done.stdout)["spent"]) == (7, "no")
     assert not store.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("driver", ["asyncio", "trio"])
+def test_an_interrupted_pairing_keeps_what_the_code_brings(
+    hub: RunningHub, tmp_path: Path, driver: str, number: int
+) -> None:
+    store, agent = tmp_path / "a.db", hub.next_agent()
+    hub.control("fail_http", path="/v1/agents/connect", kind="delay", value=1_500)
+    pairings = hub.state()["pairings"]
+    pairing = start(
+        *("pair", agent["pairing_code"], "--store", str(store), "--base-url", hub.base_url, "--driver", driver)
+    )
+    while hub.state()["pairings"] == pairings:  # the code is spent, and the answer is still on its way
+        assert pairing.poll() is None
+        time.sleep(0.05)
+    pairing.send_signal(number)
+    _, errors = end(pairing)
+    assert (pairing.returncode, errors.split()) == (1, ["Aborted!"])
+    assert status_of(store)["identity"]["user_id"] == agent["user_id"]
 
 
 def test_the_first_pairing_needs_an_address(tmp_path: Path) -> None:

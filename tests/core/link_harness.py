@@ -39,7 +39,9 @@ class LinkBench(Bench):
     def _carry_out(self, effect: Effect) -> Iterable[Event]:
         if isinstance(effect, Close | Reconnect):
             return [Closed(effect.generation, 1000)] if self.answers_close else []
-        if isinstance(effect, SendFrame) and effect.event == "ping" and self.answers_pings:
+        if isinstance(effect, SendFrame) and effect.event == "ping":
+            if not self.answers_pings:
+                return []
             sent = json.loads(effect.text)
             pong = frame("pong", {}, trace_id=sent["trace_id"], at_ms=sent["emitted_at"])
             return [FrameReceived(effect.generation, pong)]

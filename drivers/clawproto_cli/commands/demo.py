@@ -15,6 +15,7 @@ from clawproto_cli.demo.verdict import Outcome, judge, table_of
 from clawproto_cli.failures import Exit
 from clawproto_cli.options import json_option, verbose_option
 from clawproto_cli.output import console, write_json
+from clawproto_cli.signals import terminated_as_interrupted
 from clawproto_io.hub_thread import HubThread
 
 _LEAVE_TIME = 15.0  # seconds for an agent to come to its end
@@ -41,7 +42,11 @@ def command(as_json: bool) -> None:
     story = Story(aside=as_json)
     for line in NOTICE:
         story.note(line, "yellow")
-    with tempfile.TemporaryDirectory(prefix="clawproto-demo-") as folder, HubThread(HUB) as hub:
+    with (
+        terminated_as_interrupted(),
+        tempfile.TemporaryDirectory(prefix="clawproto-demo-") as folder,
+        HubThread(HUB) as hub,
+    ):
         outcomes, problems = _play(hub, Path(folder), story)
     if as_json:
         write_json(

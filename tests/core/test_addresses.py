@@ -1,0 +1,25 @@
+"""Addresses that can be derived from each other."""
+
+import pytest
+
+from clawproto.rest_format import websocket_url
+
+
+@pytest.mark.rule("AUTH-8")
+@pytest.mark.parametrize(
+    ("base_url", "expected"),
+    [
+        ("https://chat.example", "wss://chat.example/ws"),
+        ("https://chat.example:8443/api/", "wss://chat.example:8443/ws"),
+        ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws"),
+    ],
+)
+def test_a_websocket_address_can_be_derived(base_url: str, expected: str) -> None:
+    assert websocket_url(base_url) == expected
+
+
+@pytest.mark.rule("AUTH-8")
+@pytest.mark.parametrize("base_url", ["", "chat.example", "ftp://chat.example", "https://"])
+def test_from_other_addresses_it_cannot(base_url: str) -> None:
+    with pytest.raises(ValueError, match="http"):
+        websocket_url(base_url)
