@@ -53,7 +53,9 @@ def test_the_hub_for_people_ends_on_a_signal(number: int) -> None:
     assert process.stdout is not None
     shown = ""
     while "Running" not in shown:
-        shown += process.stdout.readline()
+        line = process.stdout.readline()
+        assert line, "it ended before it ran"
+        shown += line
     assert "do not expose it" in shown
     assert "pairing_code" in shown
     process.send_signal(number)
