@@ -69,8 +69,11 @@ def advance(link: LinkState, tokens: TokenState, turn: Turn) -> LinkState:
         case Online():
             return _watch(link, phase, turn)
         case Down(not_before=not_before):
-            if turn.mono >= not_before and may_open(tokens) and not link.overrun:
-                return _open(link, tokens, turn)
+            if turn.mono < not_before or not may_open(tokens) or link.overrun:
+                return link
+            if link.paused_since is not None and turn.mono >= link.paused_since + turn.policy.receiver_stall_ms:
+                return evolve(link, overrun=True)  # what a socket brings now would find no room
+            return _open(link, tokens, turn)
         case Opening() | Waiting() | Greeting():
             if is_in_flight(tokens):  # a handshake never runs while a refresh does (REF-50, REF-29)
                 turn.do(Abort(phase.generation))
@@ -198,7 +201,7 @@ def trouble(link: LinkState, turn: Turn) -> Trouble | None:
     if not isinstance(phase, Online):
         return None
     if link.paused_since is not None:  # silence is our own doing: only the pause counts
-        if turn.mono < link.paused_since + policy.receiver_stall_ms:
+        if turn.mono < max(link.paused_since, phase.since) + policy.receiver_stall_ms:
             return None
         return Trouble(evolve(link, overrun=True), CODE_NORMAL, "the application does not keep up")
     if phase.pinged_at is None or turn.mono < phase.pinged_at + policy.pong_timeout_ms:
@@ -387,7 +390,7 @@ def deadline(link: LinkState, tokens: TokenState, turn: Turn) -> int | None:
     match phase:
         case Online():
             if link.paused_since is not None:
-                return link.paused_since + policy.receiver_stall_ms
+                return max(link.paused_since, phase.since) + policy.receiver_stall_ms
             pinged_at = phase.pinged_at
             watch = phase.heard_at + policy.ping_after_ms if pinged_at is None else pinged_at + policy.pong_timeout_ms
             return min(watch, phase.since + policy.stable_after_ms) if link.attempts else watch

@@ -57,8 +57,8 @@ def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect,
         The new state, and what must be done, in this order.
 
     Raises:
-        Misuse: the event makes no sense at this point (a second Start, anything before Start, a command number that is
-            in use). The state is unchanged: it is a value. Nothing that a peer sends raises.
+        Misuse: the event makes no sense at this point (a second Start, anything before Start). The state is unchanged:
+            it is a value. Nothing that a peer sends raises.
     """
     _check(state, event)
     turn = Turn(state.config, state.counters, now)

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import trio
 
-from clawproto.app_events import LoggedOut, MessageReceived
+from clawproto.app_events import CredentialsNeeded, LoggedOut, MessageReceived
 from clawproto.errors import SendError
 from clawproto_trio import connect, pair
 
@@ -20,8 +20,8 @@ async def main(store: str, *pairing: str) -> None:
                     await client.send(event.chat_id, f"echo: {event.text}", reply_to=event)
                 except SendError as error:
                     print(f"not sent: {error}")
-            elif isinstance(event, LoggedOut):
-                print(f"pair me again: {event.text}")
+            elif isinstance(event, LoggedOut | CredentialsNeeded):
+                print(f"pair me: {event.text}")
 
 
 if __name__ == "__main__":

@@ -161,7 +161,7 @@ class Driver:
             text = f"echo: {event.text}"
             self.engine.submit(lambda number: calls.build_send(number, event.chat_id, text, reply_to=event), self.sent)
         elif isinstance(event, app_events.LoggedOut | app_events.CredentialsNeeded) and not self.engine.stopped:
-            print(f"pair me again: {event.text}")
+            print(f"pair me: {event.text}")
             reactor.stop()
 
     def sent(self, result):

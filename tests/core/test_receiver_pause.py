@@ -106,6 +106,21 @@ def test_room_that_comes_while_closing_brings_the_next_socket() -> None:
     assert bench.online
 
 
+def test_a_socket_that_is_lost_while_nobody_reads_is_replaced_only_for_a_while() -> None:
+    bench = paused_bench()
+    bench.send()
+    bench.closed(1006)
+    bench.run_for(5_000)
+    assert bench.sockets() == 2 and bench.online
+    bench.run_for(19_999)
+    assert bench.online  # the new socket has its own time
+    bench.closed(1006)
+    bench.run_for(600_000)
+    assert bench.sockets() == 2  # no third one that would be closed at once
+    bench.step(ReceiverResumed())
+    assert bench.sockets() == 3 and bench.online
+
+
 def test_a_pause_before_the_connection_is_lost_does_not_block_the_next_one_for_ever() -> None:
     bench = paused_bench()
     bench.closed(1006)

@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import spawned
 
 
-@pytest.mark.rule("REF-9", "REF-10", "REF-22", "REF-26", "OUT-2", "OUT-3", "OUT-6", "SEND-17")
+@pytest.mark.rule("REF-10", "REF-22", "OUT-2", "OUT-3")
 def test_nothing_is_lost_and_both_are_logged_out() -> None:
     done = spawned("demo", "--json")
     result = json.loads(done.stdout)
