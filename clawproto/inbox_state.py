@@ -75,9 +75,9 @@ class Known:
 
 @frozen
 class Memory:
-    """The messages handed over, by id, in two generations: when the younger one is full, the older one is forgotten.
+    """The messages handed over, by id, in two generations of half the limit each.
 
-    Of ``limit`` at least the last so many are known, and at most twice as many are kept.
+    When the younger one is full, the older one is forgotten: no order has to be kept, message by message.
     """
 
     young: StrMap[Known] = StrMap()
@@ -93,7 +93,8 @@ class Memory:
         if limit == 0:
             return self
         young = self.young.set(message_id, known)
-        return Memory(young, self.old) if len(young) <= limit else Memory(StrMap.of([(message_id, known)]), self.young)
+        full = len(young) * 2 > max(limit, 2)
+        return Memory(StrMap.of([(message_id, known)]), self.young) if full else Memory(young, self.old)
 
 
 @frozen

@@ -83,7 +83,7 @@ class Policy:
     ack_debounce_ms: int = _ms(200)  # R2-13
     ack_repeat_ms: int = _ms(30 * SECOND_MS)  # R2-15
     replay_idle_ms: int = _ms(5 * SECOND_MS)  # RPL-7
-    remembered_messages: int = field(default=4096, validator=ge(0))  # SEND-19: so many at least are known
+    remembered_messages: int = field(default=4096, validator=ge(0))  # SEND-19: at most so many, at least half
 
     # REST and pairing
     rest_timeout_ms: int = _ms(30 * SECOND_MS)  # REST-3

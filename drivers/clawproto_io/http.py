@@ -7,6 +7,7 @@ the transport tells when it starts to write the request head. Everything before 
 through a proxy) is "not sent", everything from there on is "sent".
 """
 
+import os
 import ssl
 import zlib
 from collections.abc import Generator, Mapping
@@ -16,6 +17,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from logging import Filter, LogRecord, getLogger
 from types import TracebackType
 from typing import cast
+from weakref import WeakValueDictionary
 
 import anyio
 import httpx2
@@ -36,6 +38,18 @@ _NEVER_SENT = (
     httpx2.UnsupportedProtocol,
     httpx2.InvalidURL,
 )
+
+_contexts: WeakValueDictionary[tuple[bool, str | None, str | None], ssl.SSLContext] = WeakValueDictionary()
+
+
+def _default_context(trust_env: bool) -> ssl.SSLContext:
+    """The default certificate store, read once for all clients that live at the same time: it takes most of a megabyte,
+    a hundred times what a session needs otherwise."""
+    key = (trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    context = _contexts.get(key)
+    if context is None:
+        context = _contexts[key] = httpx2.create_ssl_context(trust_env=trust_env)
+    return context
 
 
 class HttpRunner:
@@ -73,7 +87,7 @@ class HttpRunner:
         self._owned = client is None
         self._client = client or httpx2.AsyncClient(
             proxy=proxy,
-            verify=True if ssl_context is None else ssl_context,
+            verify=_default_context(trust_env) if ssl_context is None else ssl_context,
             headers=headers,
             trust_env=trust_env,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),

@@ -1,0 +1,49 @@
+"""``python -m benchmarks.crowd driver|bare asyncio|trio URL COUNT``: prints KiB of resident memory per connection."""
+
+import asyncio
+import gc
+import sys
+from contextlib import AsyncExitStack
+
+import psutil
+import trio
+
+from benchmarks.network import connect_asyncio, connect_trio, dial_asyncio, dial_trio, greeted
+
+WARM_UP = 4
+
+
+async def _measure(kind: str, loop: str, url: str, count: int) -> float:
+    process = psutil.Process()
+    async with AsyncExitStack() as stack:
+
+        async def enter() -> None:
+            if kind == "bare":
+                await stack.enter_async_context(greeted(dial_asyncio if loop == "asyncio" else dial_trio, url))
+            else:
+                connect = connect_asyncio if loop == "asyncio" else connect_trio
+                client = await stack.enter_async_context(connect(url))
+                await client.wait_ready()
+
+        for _ in range(WARM_UP):
+            await enter()
+        gc.collect()
+        before = process.memory_info().rss
+        for _ in range(count):
+            await enter()
+        gc.collect()
+        return (process.memory_info().rss - before) / count / 1024
+
+
+def main() -> None:
+    """Open them, measure, close them."""
+    kind, loop, url, count = sys.argv[1:5]
+
+    async def program() -> float:
+        return await _measure(kind, loop, f"{url}/idle", int(count))
+
+    print(asyncio.run(program()) if loop == "asyncio" else trio.run(program))
+
+
+if __name__ == "__main__":
+    main()
