@@ -20,6 +20,7 @@ from clawproto.effects import Abort, Close, Open, Reconnect, SendFrame
 from clawproto.events import Closed, Opened, OpenFailed
 from clawproto.evolving import evolve
 from clawproto.inbox_state import delivery_mode
+from clawproto.indicator import send_typing
 from clawproto.link_state import (
     Closing,
     Down,
@@ -35,7 +36,7 @@ from clawproto.link_state import (
 from clawproto.timing import reconnect_delay_ms, takeover_floor_ms
 from clawproto.tokens_state import TokenState, current_tokens, is_in_flight, is_near_expiry, may_open
 from clawproto.turn import Turn
-from clawproto.wire.codec import encode_connect, encode_ping, encode_typing
+from clawproto.wire.codec import encode_connect, encode_ping
 from clawproto.wire.values import Challenge, Frame, HelloFail, HelloOk
 
 CODE_NORMAL = 1000
@@ -209,27 +210,6 @@ def trouble(link: LinkState, turn: Turn) -> Trouble | None:
     return Trouble(link, CODE_WATCHDOG, "no sign of life")
 
 
-def set_typing(link: LinkState, chat_id: str, *, is_typing: bool, turn: Turn) -> LinkState:
-    """Send a typing update now; offline it is dropped, not queued (SEND-20). Repeated false is suppressed (TYPE-2)."""
-    phase = link.phase
-    if not isinstance(phase, Online) or (not is_typing and chat_id not in link.typing):
-        return link
-    _send_typing(phase.generation, chat_id, is_typing, turn)
-    others = tuple(chat for chat in link.typing if chat != chat_id)
-    return evolve(link, typing=(*others, chat_id) if is_typing else others)
-
-
-def forget_typing(link: LinkState, chats: tuple[str, ...]) -> LinkState:
-    """These chats take no uplinks any more, not even the end of our typing."""
-    return evolve(link, typing=tuple(chat for chat in link.typing if chat not in chats)) if chats else link
-
-
-def _send_typing(number: int, chat_id: str, is_typing: bool, turn: Turn) -> None:
-    trace_id = f"t-{turn.mint()}"
-    text = encode_typing(trace_id=trace_id, emitted_at=turn.wall, chat_id=chat_id, is_typing=is_typing)
-    turn.do(SendFrame(number, text, "typing.update"))
-
-
 def paused(link: LinkState, turn: Turn) -> LinkState:
     """The application inbox is full."""
     return link if link.paused_since is not None else evolve(link, paused_since=turn.mono)
@@ -264,7 +244,7 @@ def close(
     match phase:
         case Online():
             for chat_id in link.typing:
-                _send_typing(phase.generation, chat_id, False, turn)
+                send_typing(phase.generation, chat_id, False, turn)
             turn.do(Close(phase.generation, code, reason))
         case Waiting() | Greeting():
             turn.do(Close(phase.generation, code, reason))

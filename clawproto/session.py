@@ -8,7 +8,7 @@ Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42,
 
 from typing import assert_never
 
-from clawproto import connection, gates, inbox, link, outbox, pairing, rest, tokens, tokens_answers
+from clawproto import connection, gates, inbox, indicator, link, outbox, pairing, rest, tokens, tokens_answers
 from clawproto.config import Config
 from clawproto.credentials import Credentials, Guard
 from clawproto.downlink import receive
@@ -156,7 +156,7 @@ def _set_typing(state: State, chat_id: str, is_typing: bool, turn: Turn) -> Stat
     blocked = gates.blocking(state.outbox.gates, chat_id, turn, typing=True) is not None
     if blocked or not gates.is_valid_chat(chat_id, turn):
         return state
-    return evolve(state, link=link.set_typing(state.link, chat_id, is_typing=is_typing, turn=turn))
+    return evolve(state, link=indicator.set_typing(state.link, chat_id, is_typing=is_typing, turn=turn))
 
 
 def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
