@@ -3,7 +3,7 @@
 Rules: CLOSE-12, CLOSE-13, ERR-10, HS-23, R2-16, R2-35, REF-26, SEND-17, TOK-12.
 """
 
-from clawproto import gates, inbox, link, outbox, tokens
+from clawproto import gates, inbox, indicator, link, outbox, tokens
 from clawproto.effects import RememberDevice
 from clawproto.evolving import evolve
 from clawproto.link_state import Greeting, generation, is_online
@@ -53,7 +53,7 @@ def flush(state: State, turn: Turn) -> State:
     cut_off = tuple(
         chat for chat in state.link.typing if gates.blocking(state.outbox.gates, chat, turn, typing=True) is not None
     )
-    return evolve(state, inbox=inbox.flush(state.inbox, turn), link=link.forget_typing(state.link, cut_off))
+    return evolve(state, inbox=inbox.flush(state.inbox, turn), link=indicator.forget_typing(state.link, cut_off))
 
 
 def give_up(state: State, reason: str, turn: Turn, *, code: int = link.CODE_NORMAL) -> State:

@@ -26,6 +26,7 @@ def forget_typing(link: LinkState, chats: tuple[str, ...]) -> LinkState:
 
 
 def send_typing(number: int, chat_id: str, is_typing: bool, turn: Turn) -> None:
+    """One update on socket ``number``."""
     trace_id = f"t-{turn.mint()}"
     text = encode_typing(trace_id=trace_id, emitted_at=turn.wall, chat_id=chat_id, is_typing=is_typing)
     turn.do(SendFrame(number, text, "typing.update"))
