@@ -111,7 +111,11 @@ def test_the_version_stands_in_one_place() -> None:
 
 
 def test_the_installed_version_is_this_one() -> None:
-    assert metadata.version("clawproto") == PROJECT["version"]
+    try:
+        installed = metadata.version("clawproto")
+    except metadata.PackageNotFoundError:
+        pytest.skip("run from a checkout that is not installed")
+    assert installed == PROJECT["version"]
 
 
 def test_the_changelog_has_the_version() -> None:

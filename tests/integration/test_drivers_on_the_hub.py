@@ -11,7 +11,10 @@ from clawproto import errors
 from clawproto.app_events import Disconnected, LoggedOut, MessageReceived, Ready, TakenOver, TokensRotated
 from clawproto.config import Capabilities
 from clawproto.credentials import Credentials, Identity, TokenPair
+from clawproto.effects import Effect, RequestHttp
+from clawproto.events import Event
 from clawproto.hub import HubAgent
+from clawproto.instant import Instant
 from clawproto.policy import Policy
 from clawproto.results import RefreshSucceeded
 from clawproto.secret import Secret
@@ -280,15 +283,20 @@ def test_a_cancelled_pairing_is_saved_all_the_same(driver: PairingAdapter, hub: 
     agent = hub.create_agent()
     store = MemoryStore()
     hub.call(lambda machine: machine.fail_http("/v1/agents/connect", "delay", 300))
+    asked: list[RequestHttp] = []
+
+    def observe(_now: Instant, _event: Event, effects: tuple[Effect, ...], _state: object) -> None:
+        asked.extend(effect for effect in effects if isinstance(effect, RequestHttp))
 
     async def scenario() -> None:
         async def pair(cancel: Callable[[], None]) -> None:
             async def give_up() -> None:
-                await driver.sleep(0.1)
+                while not asked:
+                    await driver.sleep(0.01)
                 cancel()
 
             async def redeem() -> None:
-                await driver.pair(store, agent.pairing_code, base_url=hub.base_url)
+                await driver.pair(store, agent.pairing_code, base_url=hub.base_url, observer=observe)
 
             await driver.together(redeem, give_up)
 
