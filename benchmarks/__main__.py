@@ -4,13 +4,14 @@ import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import footprint, network, pure
+from benchmarks import footprint, network, pure, representation
 from benchmarks.harness import Row
 from benchmarks.report import surroundings, table, write_json
 
 GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "inbound": pure.inbound,
     "machines": pure.machines,
+    "representation": representation.alternatives,
     "drivers": network.drivers,
     "imports": footprint.imports,
     "memory": footprint.memory,

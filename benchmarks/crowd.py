@@ -4,8 +4,9 @@ import asyncio
 import gc
 import sys
 from contextlib import AsyncExitStack
+from importlib import import_module
+from typing import Any
 
-import psutil
 import trio
 
 from benchmarks.network import connect_asyncio, connect_trio, dial_asyncio, dial_trio, greeted
@@ -14,6 +15,7 @@ WARM_UP = 4
 
 
 async def _measure(kind: str, loop: str, url: str, count: int) -> float:
+    psutil: Any = import_module("psutil")  # it brings no types
     process = psutil.Process()
     async with AsyncExitStack() as stack:
 
@@ -32,7 +34,7 @@ async def _measure(kind: str, loop: str, url: str, count: int) -> float:
         for _ in range(count):
             await enter()
         gc.collect()
-        return (process.memory_info().rss - before) / count / 1024
+        return float(process.memory_info().rss - before) / count / 1024
 
 
 def main() -> None:

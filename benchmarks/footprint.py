@@ -61,8 +61,10 @@ def _seasoned_bytes(count: int) -> float:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        kept = sessions.seasoned(count)
-        return (tracemalloc.get_traced_memory()[0] - before) if kept else 0.0
+        state, _, _ = sessions.seasoned(count)
+        used = tracemalloc.get_traced_memory()[0] - before
+        assert state.started, "it must live until here"
+        return used
     finally:
         tracemalloc.stop()
 

@@ -172,7 +172,7 @@ def _round_trip() -> tuple[Work, str]:
     after, effects = step(state, send, moment(1_000))
     sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
     ack = frames.ack(sent["trace_id"], sent["payload"]["message_id"])
-    events = [(send, moment(1_000)), (FrameReceived(generation, ack), moment(1_020))]
+    events: list[tuple[Event, Instant]] = [(send, moment(1_000)), (FrameReceived(generation, ack), moment(1_020))]
     after, _ = run(state, events)
     assert len(after.outbox.entries) == 0
     return _chain(state, events), ack

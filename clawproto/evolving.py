@@ -14,15 +14,19 @@ else:
     from attrs import fields
 
     _ABSENT = object()
-    _replacers = {}
+
+    class _Replacers(dict):
+        """The function for a class, made when it is first asked for."""
+
+        def __missing__(self, cls):
+            replacer = self[cls] = _make_replacer(cls)
+            return replacer
+
+    _replacers = _Replacers()
 
     def evolve(instance, /, **changes):
         """A copy of a frozen, slotted attrs ``instance`` with some fields replaced. TypeError for other names."""
-        cls = instance.__class__
-        replacer = _replacers.get(cls)
-        if replacer is None:
-            replacer = _replacers[cls] = _make_replacer(cls)
-        return replacer(instance, **changes)
+        return _replacers[instance.__class__](instance, **changes)
 
     def _make_replacer(cls):
         names = [attribute.name for attribute in fields(cls)]
