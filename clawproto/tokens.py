@@ -116,8 +116,6 @@ def _skip_reason(tokens: TokenState, turn: Turn) -> SkipReason | None:
     pair = current_tokens(tokens)
     if pair is None:
         return "rejected-latch" if tokens.latch is not None else "no-refresh-token"
-    if tokens.latch is not None and tokens.latch == pair.access.digest:
-        return "rejected-latch"
     if turn.mono < max(floor_end(tokens, turn.policy), tokens.not_before):
         return "min-interval"
     if not can_rotate(pair):

@@ -182,14 +182,7 @@ class TokenState:
     def can_refresh(self) -> bool:
         """Whether the session could begin a refresh of its own, were it due."""
         pair = current_tokens(self)
-        return (
-            isinstance(self.phase, Idle)
-            and not self.stopped
-            and not self.blank_reported
-            and pair is not None
-            and can_rotate(pair)
-            and pair.access.digest != self.latch
-        )
+        return isinstance(self.phase, Idle) and not self.stopped and not self.blank_reported and can_rotate(pair)
 
     @cached_property
     def proactive_at(self) -> int | None:

@@ -11,6 +11,7 @@ from clawproto.effects import Logout, Open, Persist, Reconnect, RecordIntent, Re
 from clawproto.events import Reloaded, StoreConflicted, Stored
 from clawproto.policy import DAY_MS, Policy
 from clawproto.results import RefreshFailed, RefreshRefused, RefreshSkipped, RefreshSucceeded
+from clawproto.tokens_state import guard
 from tests.core.harness import REFUSED, T0, Bench, credentials, emitted, heart, jwt, last, of, pair, rotated, verdict
 
 OTHER = pair(jwt("b1"), "refresh-b1")
@@ -153,6 +154,7 @@ def test_a_sibling_faster_by_a_hair_than_the_logout() -> None:
     assert bench.results[command] == RefreshSucceeded(OTHER)
     assert bench.store.record is not None and bench.store.record.tokens == OTHER
     assert presented(bench) == jwt("b1"), "the socket that was closed for the logout is back"
+    assert guard(bench.state.tokens).refused is None, "nothing is left of the latch"
 
 
 @pytest.mark.rule("REF-45")
@@ -312,6 +314,7 @@ def test_a_refused_token_is_not_taken_back() -> None:
     bench.store.record = marked
     bench.run_for(10_000)
     assert len(bench.all(Open)) == opened
+    assert bench.told(CredentialsNeeded) == [], "and nobody is told again and again"
     assert bench.state.tokens.status == "logged-out"
     assert isinstance(bench.results[bench.refresh()], RefreshSkipped)
 

@@ -273,6 +273,8 @@ def test_a_token_that_expires_no_later_is_used_reported_and_not_asked_for_again_
     assert bench.access.endswith("sig-a2")
     (report,) = bench.told(TokenNotNewer)
     assert abs(report.next_attempt_in_ms - life // 2) <= 1000
+    bench.pass_time(report.next_attempt_in_ms - 1)
+    assert of(bench.tick(), RecordIntent) == [], "however often the session is stepped meanwhile"
     bench.run_until(RecordIntent)
     assert bench.now.mono_ms - begin >= report.next_attempt_in_ms
 
@@ -297,6 +299,19 @@ def test_the_least_wait_for_such_a_token_is_the_floor() -> None:
     at = bench.now.wall_ms
     bench.reply(rotated(jwt("a2", issued_ms=at // 1000 * 1000 - 10_000, expires_ms=at // 1000 * 1000)))
     assert bench.told(TokenNotNewer) == [TokenNotNewer(30_000)]
+
+
+@pytest.mark.rule("TOK-22")
+def test_the_wait_holds_however_often_the_session_is_stepped() -> None:
+    bench = due_bench()
+    now = formatdate(bench.now.wall_ms / 1000, usegmt=True)
+    bench.reply(rotated(jwt("a2", issued_ms=T0 - DAY_MS, expires_ms=T0), date=now))
+    (report,) = bench.told(TokenNotNewer)
+    for _ in range(5):
+        bench.pass_time(report.next_attempt_in_ms // 6)
+        bench.step(Closed(bench.generation, 1006))
+        assert bench.refreshes == {}
+    bench.run_until(RecordIntent, within_ms=report.next_attempt_in_ms // 6 + 60_000)
 
 
 @pytest.mark.rule("TOK-22")
