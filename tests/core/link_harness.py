@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-from clawproto.app_events import Disconnected, MessageReceived
+from clawproto.app_events import MessageReceived
 from clawproto.credentials import Credentials
 from clawproto.effects import Abort, Close, Effect, Emit, Open, Reconnect, RequestRefresh, SendFrame
 from clawproto.events import Closed, Event, FrameReceived, Opened, Send, Settle, SetTyping
@@ -158,9 +158,16 @@ class LinkBench(Bench):
         self.run_until(RequestRefresh)
         self.liveness = True
 
-    def retries(self) -> list[int | None]:
-        """Delay of each disconnection so far."""
-        return [one.retry_in_ms for one in self.told(Disconnected)]
+    def online_again(self) -> int:
+        """Wait for the next socket, which is greeted; returns the milliseconds that it took."""
+        waited = self.wait_for_socket()
+        assert self.online
+        return waited
+
+    def reconnect(self) -> None:
+        """The socket is lost, and replaced when the time has come."""
+        self.closed(1006)
+        self.online_again()
 
 
 def message_payload(message_id: str, text: str = "hi", **more: Json) -> dict[str, Json]:
@@ -178,3 +185,39 @@ def message_payload(message_id: str, text: str = "hi", **more: Json) -> dict[str
 def closing(effects: Iterable[Effect]) -> list[Close | Reconnect | Abort]:
     """Effects that end a socket."""
     return [effect for effect in effects if isinstance(effect, Close | Reconnect | Abort)]
+
+
+def sent_ids(bench: LinkBench) -> list[str]:
+    """Ids of the messages transmitted, in order."""
+    return [
+        one["payload"]["message_id"] for one in bench.uplinks() if one["event"] in ("message.send", "message.reply")
+    ]
+
+
+# --- the inbox -----------------------------------------------------------------------------------------------------
+
+
+def v2() -> LinkBench:
+    """A bench with the v2 grant."""
+    return LinkBench(grant="v2")
+
+
+def acks(bench: LinkBench) -> list[int]:
+    """Marks acknowledged so far under v2."""
+    return [one["payload"]["dseq"] for one in bench.uplinks("message.sync_ack")]
+
+
+def cursor_acks(bench: LinkBench) -> list[int]:
+    """Cursors acknowledged so far under v1."""
+    return [one["payload"]["seq"] for one in bench.uplinks("message.cursor_ack")]
+
+
+def take(bench: LinkBench, message_id: str, text: str = "hi", **more: Json) -> None:
+    """A message arrives, and the application is done with it at once."""
+    for _, delivery in bench.delivered(bench.message(message_id, text, **more)):
+        bench.settle(delivery)
+
+
+def received_ids(bench: LinkBench) -> list[str]:
+    """Ids of the messages that went to the application, in order."""
+    return [one.message.message_id for one, _ in bench.delivered()]

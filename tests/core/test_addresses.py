@@ -2,7 +2,8 @@
 
 import pytest
 
-from clawproto.rest_format import websocket_url
+from clawproto.rest_format import refresh_request, websocket_url
+from clawproto.secret import Secret
 
 
 @pytest.mark.rule("AUTH-8")
@@ -23,3 +24,9 @@ def test_a_websocket_address_can_be_derived(base_url: str, expected: str) -> Non
 def test_from_other_addresses_it_cannot(base_url: str) -> None:
     with pytest.raises(ValueError, match="http"):
         websocket_url(base_url)
+
+
+@pytest.mark.rule("LEGACY-6")
+def test_a_refresh_goes_to_its_one_path() -> None:
+    request = refresh_request("https://chat.example", "lab-01", Secret("r" * 64))
+    assert request.url == "https://chat.example/v1/auth/refresh"

@@ -1,26 +1,18 @@
-"""Closes: what each code means, how long to wait, and what goes out before a close of our own."""
+"""Closes: what each code means, and how long to wait."""
 
 import pytest
 
-from clawproto.app_events import Disconnected, SendSettled, TakenOver
-from clawproto.config import Capabilities
-from clawproto.effects import Abort, Close, Effect, Logout, Open, Reconnect
-from clawproto.events import Closed, FrameReceived, OpenFailed, Send
-from clawproto.link_state import Closing, Ended
+from clawproto.app_events import TakenOver
+from clawproto.effects import Logout, Open, Reconnect
+from clawproto.events import OpenFailed
+from clawproto.link_state import Closing
 from clawproto.policy import Policy
-from clawproto.results import Receipt, SendRejected, StoppedResult
+from clawproto.results import SendRejected
 from clawproto.timing import reconnect_delay_ms
-from tests.core.harness import REFUSED, credentials, emitted, frame, jwt, of, pair, rotated
-from tests.core.link_harness import CHAT, TEXT, LinkBench, closing
+from tests.core.harness import credentials, emitted, jwt, of, pair, rotated
+from tests.core.link_harness import LinkBench
 
 MINUTE_MS = 60_000
-
-
-def online_again(bench: LinkBench) -> int:
-    """Wait for the next socket, which is greeted; returns how long it took."""
-    waited = bench.wait_for_socket()
-    assert bench.online
-    return waited
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -32,7 +24,7 @@ def test_any_close_of_a_ready_session_keeps_the_token_and_waits_five_seconds(cod
     bench = LinkBench()
     bench.run_for(20_000)
     bench.closed(code, "token expired")
-    assert online_again(bench) == 5_000
+    assert bench.online_again() == 5_000
     assert not bench.refreshes and not bench.all(Logout)
     assert {one["payload"]["token"] for one in bench.uplinks("connect")} == {jwt("a1")}
 
@@ -44,7 +36,7 @@ def test_a_takeover_keeps_the_token_and_waits_five_seconds(code: int) -> None:
     bench.run_for(20_000)
     effects = bench.closed(code, "replaced")
     assert emitted(effects, TakenOver) == [TakenOver(code, 5_000)]
-    assert online_again(bench) == 5_000
+    assert bench.online_again() == 5_000
     assert not bench.refreshes and not bench.all(Logout)
 
 
@@ -55,7 +47,7 @@ def test_repeated_takeovers_double_the_floor_up_to_a_minute() -> None:
     for code in (4001, 4002, 4001, 4001, 4001, 4001):
         bench.run_for(6_000)
         bench.closed(code)
-        floors.append(online_again(bench))
+        floors.append(bench.online_again())
     assert floors == [5_000, 10_000, 20_000, 40_000, 60_000, 60_000]
 
 
@@ -66,7 +58,7 @@ def test_takeovers_ten_minutes_apart_are_strangers(apart_ms: int, floor: int) ->
     bench.closed(4001)
     bench.run_for(apart_ms)
     bench.closed(4001)
-    assert online_again(bench) == floor
+    assert bench.online_again() == floor
 
 
 @pytest.mark.rule("CLOSE-2", "CLOSE-5")
@@ -75,7 +67,7 @@ def test_fast_takeovers_add_the_backoff_on_top_of_the_floor_where_it_is_longer()
     waits: list[int] = []
     for _ in range(9):
         bench.closed(4001)
-        waits.append(online_again(bench))
+        waits.append(bench.online_again())
     assert waits[:4] == [5_000] * 4
     assert all(30_000 <= wait <= 39_000 for wait in waits[6:])
 
@@ -162,12 +154,12 @@ def test_1009_reconnects_with_backoff_and_never_sends_that_message_again() -> No
     result = bench.results[large]
     assert isinstance(result, SendRejected) and result.code == "message_too_large"
     assert not of(effects, Open)
-    assert 500 <= online_again(bench) <= 650
+    assert 500 <= bench.online_again() <= 650
     again = bench.uplinks("message.send")[3:]
     assert [len(one["payload"]["message"]["body"]["fragments"][0]["text"]) for one in again] == [5, 5]
     assert small not in bench.results and other not in bench.results
     bench.closed(1006)
-    online_again(bench)
+    bench.online_again()
     assert all(len(str(one)) < 5_000 for one in bench.uplinks("message.send")[5:])
 
 
@@ -176,7 +168,7 @@ def test_1009_blames_no_message_that_another_socket_carried() -> None:
     bench = LinkBench(policy=Policy(retransmit_on_reconnect=False))
     command = bench.send()
     bench.closed(1006)
-    online_again(bench)
+    bench.online_again()
     bench.closed(1009)
     assert command not in bench.results
 
@@ -212,10 +204,10 @@ def test_only_five_seconds_of_readiness_reset_the_counter(ready_ms: int, stable:
     bench = LinkBench(policy=Policy(unexplained_floor_ms=0))
     for _ in range(5):
         bench.closed(1006)
-        online_again(bench)
+        bench.online_again()
     bench.run_for(ready_ms)
     bench.closed(1006)
-    delay = online_again(bench)
+    delay = bench.online_again()
     assert 500 <= delay <= 650 if stable else delay >= 16_000
 
 
@@ -224,10 +216,10 @@ def test_readiness_counts_although_no_timer_ran() -> None:
     bench = LinkBench(policy=Policy(unexplained_floor_ms=0))
     for _ in range(5):
         bench.closed(1006)
-        online_again(bench)
+        bench.online_again()
     bench.pass_time(5_000)
     bench.closed(1006)
-    assert online_again(bench) <= 650
+    assert bench.online_again() <= 650
 
 
 @pytest.mark.rule("CLOSE-4", "REF-26")
@@ -235,14 +227,14 @@ def test_a_planned_reconnect_resets_the_counter_and_takes_no_time() -> None:
     bench = LinkBench(policy=Policy(stable_after_ms=100 * 86_400_000, unexplained_floor_ms=0))
     for _ in range(5):
         bench.closed(1006)
-        online_again(bench)
+        bench.online_again()
     bench.run_until_refresh()
     effects = bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
     assert of(effects, Reconnect)
     assert of(effects, Open)
     assert bench.online
     bench.closed(1006)
-    assert online_again(bench) <= 650
+    assert bench.online_again() <= 650
 
 
 @pytest.mark.rule("CLOSE-2")
@@ -251,7 +243,7 @@ def test_a_hub_that_closes_at_once_gets_no_tight_loop() -> None:
     begin = bench.now.mono_ms
     for _ in range(10):
         bench.closed(1000)
-        online_again(bench)
+        bench.online_again()
     assert bench.now.mono_ms - begin >= 500 + 1_000 + 2_000 + 4_000 + 8_000 + 16_000 + 4 * 30_000
 
 
@@ -261,7 +253,7 @@ def test_each_reconnect_presents_the_same_device_and_asks_for_nothing() -> None:
     for number in range(3):
         bench.message(f"msg-{number}")
         bench.closed(1006)
-        online_again(bench)
+        bench.online_again()
     connects = bench.uplinks("connect")
     assert len(connects) == 4
     assert {one["payload"]["device_id"] for one in connects} == {"lab-01"}
@@ -269,206 +261,3 @@ def test_each_reconnect_presents_the_same_device_and_asks_for_nothing() -> None:
         ("capabilities", "client_version", "device_id", "nonce", "protocol_version", "token")
     }
     assert {one["event"] for one in bench.uplinks()} == {"connect"}
-
-
-# --- closing on purpose --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.rule("CLOSE-12", "R2-16", "TYPE-1")
-def test_before_a_deliberate_close_typing_ends_and_the_mark_is_acknowledged() -> None:
-    bench = LinkBench(grant="v2")
-    bench.type()
-    bench.message("msg-1")
-    bench.settle(bench.delivered()[0][1])
-    effects = bench.stop()
-    sent = bench.uplinks(effects=effects)
-    assert sorted(one["event"] for one in sent) == ["message.sync_ack", "typing.update"]
-    assert [one["payload"] for one in sent if one["event"] == "typing.update"] == [{"is_typing": False}]
-    position = [isinstance(effect, Close) for effect in effects].index(True)
-    assert len(bench.uplinks(effects=effects[:position])) == 2  # both before the close
-
-
-@pytest.mark.rule("CLOSE-12")
-def test_typing_that_was_ended_is_not_ended_again() -> None:
-    bench = LinkBench()
-    bench.type()
-    bench.type(False)
-    assert bench.uplinks(effects=bench.stop()) == []
-
-
-@pytest.mark.rule("CLOSE-12", "ERR-10")
-@pytest.mark.parametrize("how", ["not_member", "dissolved"])
-def test_typing_in_a_gated_chat_is_not_even_ended(how: str) -> None:
-    bench = LinkBench()
-    bench.type()
-    if how == "dissolved":
-        bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT})
-    else:
-        bench.refuse(bench.uplinks("typing.update")[0], how)
-    assert bench.uplinks(effects=bench.stop()) == []
-
-
-@pytest.mark.rule("CLOSE-12")
-def test_the_closing_handshake_is_bounded() -> None:
-    bench = LinkBench()
-    bench.answers_close = False
-    bench.stop()
-    bench.run_for(4_999)
-    assert not bench.all(Abort)
-    assert of(bench.run_for(1), Abort) == [Abort(1)]
-    assert isinstance(bench.state.link.phase, Ended)
-    assert bench.deadline is None
-
-
-@pytest.mark.rule("CLOSE-13", "SEND-17")
-def test_an_unanswered_message_is_undecided_across_a_close() -> None:
-    bench = LinkBench()
-    command = bench.send()
-    bench.closed(1006)
-    assert command not in bench.results
-    online_again(bench)
-    first, second = bench.uplinks("message.send")
-    assert first["payload"] == second["payload"]
-    bench.ack(second)
-    assert isinstance(bench.results[command], Receipt)
-
-
-@pytest.mark.rule("CLOSE-13")
-def test_stop_tells_which_messages_may_have_arrived() -> None:
-    bench = LinkBench()
-    sent = bench.send(message_id="msg-sent")
-    bench.closed(1006)
-    queued = bench.send(message_id="msg-queued")
-    bench.stop()
-    assert bench.results[sent] == StoppedResult("msg-sent", True)
-    assert bench.results[queued] == StoppedResult("msg-queued", False)
-
-
-# --- frames and commands while closing -----------------------------------------------------------------------------
-
-
-@pytest.mark.rule("CLOSE-12", "SEND-15")
-def test_while_closing_answers_and_messages_still_count_but_nothing_is_sent() -> None:
-    bench = LinkBench(grant="v2")
-    bench.answers_close = False
-    command = bench.send()
-    bench.stamped("message.unknown", {})
-    bench.run_until_refresh()
-    bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
-    command = bench.send()
-    assert isinstance(bench.state.link.phase, Closing)
-    before = len(bench.uplinks())
-    bench.message("msg-1")
-    bench.settle(bench.delivered()[0][1])
-    bench.type()
-    bench.run_for(1_000)
-    assert len(bench.uplinks()) == before
-    bench.step(Closed(1, 1000))
-    assert [one["event"] for one in bench.uplinks()[before:]] == ["connect", "message.send"]
-    assert command not in bench.results
-
-
-@pytest.mark.rule("SEND-15")
-def test_an_ack_that_arrives_while_closing_is_taken() -> None:
-    bench = LinkBench()
-    bench.answers_close = False
-    bench.run_until_refresh()
-    command = bench.send()
-    bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
-    bench.ack(bench.uplinks("message.send")[0])
-    assert isinstance(bench.results[command], Receipt)
-
-
-@pytest.mark.rule("R2-7")
-def test_a_broken_count_while_closing_changes_nothing() -> None:
-    bench = LinkBench(grant="v2")
-    bench.answers_close = False
-    bench.message("msg-1", dseq=5)
-    assert len(closing(bench.effects)) == 1
-    assert bench.message("msg-2", dseq=9) == ()
-    assert not bench.delivered()
-
-
-@pytest.mark.rule("HS-21")
-def test_after_the_close_nothing_of_that_socket_counts() -> None:
-    bench = LinkBench()
-    bench.closed(1006)
-    assert bench.step(FrameReceived(1, frame("message.send", {"message_id": "m"}))) == ()
-    assert bench.step(Closed(1, 4001)) == ()
-
-
-def test_a_send_after_stop_is_refused_and_a_second_stop_does_nothing() -> None:
-    bench = LinkBench()
-    bench.stop()
-    command = bench.send()
-    assert bench.results[command] == StoppedResult()
-    assert bench.stop() == ()
-
-
-@pytest.mark.parametrize("stage", ["down", "opening", "waiting", "greeting", "closing"])
-def test_stop_ends_the_session_from_every_phase(stage: str) -> None:
-    bench = LinkBench(greet=stage == "closing")
-    bench.answers_close = False
-    match stage:
-        case "down":
-            bench.closed(1006)
-        case "waiting":
-            bench.challenge_now()
-        case "greeting":
-            bench.challenge_now()
-        case "closing":
-            bench.message("msg-1")
-            bench.run_until_refresh()
-            bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
-        case _:
-            pass
-    bench.stop()
-    bench.run_for(5_000)
-    assert isinstance(bench.state.link.phase, Ended)
-    sockets = bench.sockets()
-    bench.run_for(600_000)
-    assert bench.sockets() == sockets and bench.deadline is None
-
-
-@pytest.mark.rule("OUT-7", "CLOSE-12")
-def test_a_logout_closes_the_socket_in_good_order() -> None:
-    bench = LinkBench(grant="v2")
-    bench.type()
-    bench.message("msg-1")
-    bench.settle(bench.delivered()[0][1])
-    bench.refresh()
-    begin = len(bench.effects)
-    bench.reply(REFUSED)
-    ended: list[Effect] = bench.effects[begin:]
-    assert sorted(one["event"] for one in bench.uplinks(effects=ended)) == ["message.sync_ack", "typing.update"]
-    assert of(ended, Close)
-    bench.run_for(600_000)
-    assert bench.sockets() == 1
-
-
-def test_disconnections_name_their_delay() -> None:
-    bench = LinkBench()
-    bench.closed(1006, "r" * 1_000)
-    (told,) = bench.told(Disconnected)
-    assert (told.code, told.retry_in_ms, told.planned, len(told.reason)) == (1006, 5_000, False, 200)
-
-
-@pytest.mark.rule("CLOSE-6")
-def test_no_list_of_missed_messages_is_kept() -> None:
-    bench = LinkBench(grant="v2", capabilities=Capabilities())
-    bench.message("msg-1")
-    bench.message("msg-2")
-    bench.closed(1006)
-    online_again(bench)
-    assert [one["event"] for one in bench.uplinks()] == ["connect", "connect"]
-
-
-def test_a_late_answer_to_a_message_told_stopped_changes_nothing() -> None:
-    bench = LinkBench()
-    bench.answers_close = False
-    command = bench.command()
-    bench.step(Send(command, CHAT, TEXT))
-    uplink = bench.uplinks("message.send")[0]
-    bench.stop()
-    bench.ack(uplink)
-    assert isinstance(bench.results[command], StoppedResult) and not bench.told(SendSettled)

@@ -1,0 +1,155 @@
+"""The same message again: replayed, changed, provisional."""
+
+import pytest
+
+from clawproto.config import Capabilities
+from clawproto.json_types import Json
+from clawproto.policy import Policy
+from tests.core.link_harness import CHAT, SENDER, LinkBench, acks, message_payload, received_ids, take, v2
+
+LEGACY = Capabilities(reliable_delivery=False, reliable_delivery_v2=False)
+
+
+# --- repeats and updates -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R2-28", "SEND-19")
+def test_unacknowledged_rows_come_again_and_are_handed_over_once() -> None:
+    bench = v2()
+    take(bench, "msg-1")
+    bench.message("msg-2")
+    take(bench, "msg-3")
+    bench.reconnect()
+    for message_id in ("msg-1", "msg-2", "msg-3"):
+        bench.message(message_id)
+    assert received_ids(bench) == ["msg-1", "msg-2", "msg-3"]
+    bench.run_for(200)
+    assert acks(bench)[-1] == 1  # the second is with the application still
+    bench.settle(bench.delivered()[1][1])
+    bench.run_for(200)
+    assert acks(bench)[-1] == 3
+
+
+@pytest.mark.rule("R2-28", "R2-9")
+def test_a_pending_message_survives_several_reconnects() -> None:
+    bench = v2()
+    bench.message("msg-1")
+    for _ in range(3):
+        bench.reconnect()
+        bench.stamped("sync.mark", {})
+        bench.message("msg-1")
+    bench.run_for(200)
+    assert acks(bench)[-1] == 1
+    bench.settle(bench.delivered()[0][1])
+    bench.run_for(200)
+    assert acks(bench)[-1] == 2 and len(bench.delivered()) == 1
+
+
+@pytest.mark.rule("SEND-19", "R2-10")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        message_payload("msg-1", "other text"),
+        message_payload("msg-1", message_mode="thinking"),
+        message_payload("msg-1", metadata={"kind": "later"}),
+        message_payload(
+            "msg-1",
+            message={
+                "body": {"fragments": [{"kind": "text", "text": "hi"}]},
+                "context": {"mentions": [{"user_id": "usr_x"}], "reply": None},
+            },
+        ),
+        message_payload(
+            "msg-1",
+            message={
+                "body": {"fragments": [{"kind": "text", "text": "hi"}]},
+                "context": {"mentions": [], "reply": {"reply_to_msg_id": "q", "reply_preview": {}}},
+            },
+        ),
+        message_payload(
+            "msg-1",
+            message={"body": {"fragments": [{"kind": "text", "text": "h"}, {"kind": "text", "text": "i"}]}},
+        ),
+    ],
+)
+def test_the_same_id_with_other_content_is_an_update(changed: dict[str, Json]) -> None:
+    bench = v2()
+    take(bench, "msg-1")
+    bench.stamped("message.send", changed, chat_id=CHAT, sender=SENDER)
+    assert [one.update for one, _ in bench.delivered()] == [False, True]
+    bench.run_for(200)
+    assert acks(bench) == [1]  # the update is not settled yet
+    bench.settle(bench.delivered()[1][1])
+    bench.run_for(200)
+    assert acks(bench) == [1, 2]
+
+
+@pytest.mark.rule("SEND-19")
+def test_the_replayed_copy_of_a_live_message_is_no_update() -> None:
+    bench = v2()
+    take(bench, "msg-1", at_ms=5, trace_id="live")
+    bench.reconnect()
+    bench.message("msg-1", at_ms=7, trace_id="", seq=900)
+    assert len(bench.delivered()) == 1
+
+
+@pytest.mark.rule("SEND-19", "R2-9")
+def test_an_update_while_the_first_copy_is_pending() -> None:
+    bench = v2()
+    bench.message("msg-1", "one")
+    bench.message("msg-1", "two")
+    bench.reconnect()
+    bench.message("msg-1", "two")
+    (_, first), (_, second) = bench.delivered()
+    bench.settle(first)
+    bench.run_for(200)
+    assert not acks(bench)
+    bench.settle(second)
+    bench.run_for(200)
+    assert acks(bench) == [1]
+
+
+def merged(message_id: str, text: str) -> dict[str, Json]:
+    return message_payload(message_id, text, stream_merged=True)
+
+
+@pytest.mark.rule("STREAM-14", "R2-10")
+@pytest.mark.parametrize("text", ["final", "provisional"])
+def test_a_provisional_reply_never_replaces_a_final_one_yet_is_acknowledged(text: str) -> None:
+    bench = v2()
+    take(bench, "msg-1", "final")
+    bench.stamped("message.reply", merged("msg-1", text), chat_id=CHAT, sender=SENDER)
+    assert len(bench.delivered()) == 1
+    bench.run_for(200)
+    assert acks(bench) == [2]
+
+
+@pytest.mark.rule("STREAM-14", "SEND-19")
+@pytest.mark.parametrize("text", ["the same", "another"])
+def test_a_final_reply_replaces_a_provisional_one_even_if_it_reads_the_same(text: str) -> None:
+    bench = v2()
+    bench.stamped("message.reply", merged("msg-1", "the same"), chat_id=CHAT, sender=SENDER)
+    bench.message("msg-1", text)
+    assert [one.update for one, _ in bench.delivered()] == [False, True]
+    bench.stamped("message.reply", merged("msg-1", "a third"), chat_id=CHAT, sender=SENDER)
+    assert len(bench.delivered()) == 2
+
+
+@pytest.mark.rule("SEND-19")
+def test_the_memory_of_messages_is_bounded() -> None:
+    bench = LinkBench(grant="v2", policy=Policy(remembered_messages=3))
+    for number in range(8):
+        take(bench, f"msg-{number}")
+        memory = bench.state.inbox.known
+        assert len(memory.young) <= 3 and len(memory.old) <= 3
+    for number in (7, 6, 5):  # the last three are known at least
+        take(bench, f"msg-{number}")
+    take(bench, "msg-0")  # forgotten: the application's upsert absorbs it
+    assert received_ids(bench) == [f"msg-{number}" for number in range(8)] + ["msg-0"]
+
+
+def test_without_a_memory_every_copy_is_handed_over() -> None:
+    bench = LinkBench(grant="v2", policy=Policy(remembered_messages=0))
+    take(bench, "msg-1")
+    take(bench, "msg-1")
+    assert len(bench.delivered()) == 2
