@@ -33,6 +33,14 @@ def test_success_then_connect_with_the_new_token() -> None:
     assert [sent["token"] for sent in connects(bench)] == [jwt("new")]
 
 
+@pytest.mark.rule("TOK-12")
+def test_success_arms_the_timer_even_if_no_connection_follows() -> None:
+    bench = Bench(AGING, greet=False, policy=QUIET, liveness=False)
+    bench.reply(rotated(jwt("new")))
+    bench.pass_time(23 * HOUR_MS)
+    assert of(bench.tick(), RecordIntent)
+
+
 @pytest.mark.rule("TOK-14", "OUT-7")
 def test_permanent_then_logout_and_no_connect() -> None:
     bench = Bench(AGING)
