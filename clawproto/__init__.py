@@ -4,7 +4,7 @@ Events go in, effects come out; nothing here reads a clock, draws a random numbe
 `Session`; the drivers ``clawproto_asyncio`` and ``clawproto_trio`` do the IO for you.
 """
 
-from clawproto.config import Capabilities, Config
+from clawproto.config import Capabilities, Config, Features
 from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
 from clawproto.http import HttpAnswer, HttpRequest
 from clawproto.instant import Instant
@@ -17,6 +17,7 @@ __all__ = [
     "Capabilities",
     "Config",
     "Credentials",
+    "Features",
     "Guard",
     "HttpAnswer",
     "HttpRequest",

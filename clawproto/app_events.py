@@ -4,11 +4,31 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from clawproto.app_signals import (
+    HistoryReceived as HistoryReceived,
+    HistoryTruncated as HistoryTruncated,
+    MessageDelivered as MessageDelivered,
+    MessageRecalled as MessageRecalled,
+    MetadataInvalidated as MetadataInvalidated,
+    PermissionDecided as PermissionDecided,
+    PermissionRequested as PermissionRequested,
+    PermissionResolved as PermissionResolved,
+    PresenceChanged as PresenceChanged,
+    ReactionChanged as ReactionChanged,
+    ReadMarkMoved as ReadMarkMoved,
+    SignalReceived as SignalReceived,
+    StreamDiscarded as StreamDiscarded,
+    StreamFinished as StreamFinished,
+    StreamGrew as StreamGrew,
+    StreamStarted as StreamStarted,
+    TypingChanged as TypingChanged,
+)
+from clawproto.config import Delivery as Delivery
 from clawproto.credentials import Identity
+from clawproto.json_types import Json
 from clawproto.wire.values import Frame, MessagePayload, Payload, Peer, TextFragment
 
 LogoutCause: TypeAlias = Literal["refused", "client-fault", "rotation-lost"]
-Delivery: TypeAlias = Literal["legacy", "v1", "v2"]
 
 # --- connection ----------------------------------------------------------------------------------------------------
 
@@ -195,6 +215,8 @@ class MessageReceived:
         update: the same message id was handed over before with other content (SEND-19).
         conversational: input for an agent: from another person, mode ``normal``, not a system notice (SEND-22).
         emitted_at_ms: display material only (ENV-7).
+        streamed: its stream was seen to the end in this session; this takes its place (STREAM-12).
+        ciphertext_fragments: carried through untouched (CAP-6).
     """
 
     event: str
@@ -207,6 +229,13 @@ class MessageReceived:
     update: bool
     conversational: bool
     emitted_at_ms: int | None
+    streamed: bool = False
+    ciphertext_fragments: Json = field(default=None, repr=False)
+
+    @property
+    def message_id(self) -> str:
+        """Of the message; to be quoted, reacted to, or stored under."""
+        return self.message.message_id
 
     @property
     def text(self) -> str:
@@ -265,7 +294,7 @@ class ChatUngated:
 
 @frozen
 class UnknownEvent:
-    """A downlink without a typed form: a later hub's, or one that this version passes on as it is (EVT-2)."""
+    """A downlink that this version does not know: a later hub's, or an extension (EVT-1, EVT-2)."""
 
     frame: Frame
     payload: Payload
@@ -273,19 +302,23 @@ class UnknownEvent:
 
 @frozen
 class FrameRejected:
-    """A frame was unusable and is set aside (ENV-12, R2-11); the connection goes on.
+    """A frame was unusable and is in quarantine (ENV-12, R2-11); its place in the stream is settled.
 
     Attributes:
         event: its event name, None if it had none.
         problem: what is wrong with it.
         excerpt: its beginning, bounded.
         dropped: how many frames were rejected in this session so far, this one included.
+        frame: the frame itself, cut off at `Policy.quarantine_limit`; None if the application rejected a message.
+        message: what the application rejected.
     """
 
     event: str | None
     problem: str
     excerpt: str = field(repr=False)
     dropped: int
+    frame: str | bytes | None = field(default=None, repr=False)
+    message: MessageReceived | None = field(default=None, repr=False)
 
 
 AppEvent: TypeAlias = (
@@ -309,6 +342,23 @@ AppEvent: TypeAlias = (
     | RefusalReceived
     | ChatGated
     | ChatUngated
+    | StreamStarted
+    | StreamGrew
+    | StreamFinished
+    | StreamDiscarded
+    | MessageDelivered
+    | ReactionChanged
+    | ReadMarkMoved
+    | MessageRecalled
+    | TypingChanged
+    | PresenceChanged
+    | MetadataInvalidated
+    | SignalReceived
+    | PermissionRequested
+    | PermissionResolved
+    | PermissionDecided
+    | HistoryReceived
+    | HistoryTruncated
     | UnknownEvent
     | FrameRejected
 )

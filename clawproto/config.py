@@ -1,8 +1,12 @@
 """What a session is built with and never changes."""
 
+from typing import Literal, TypeAlias
+
 from attrs import field, fields, frozen
 
 from clawproto.policy import Policy
+
+Delivery: TypeAlias = Literal["legacy", "v1", "v2"]
 
 
 @frozen(kw_only=True)
@@ -31,6 +35,43 @@ class Capabilities:
     def flags(self) -> dict[str, bool]:
         """The flags that are on, as they go into ``connect``; a missing one means false (CAP)."""
         return {item.name: True for item in fields(Capabilities) if getattr(self, item.name)}
+
+
+@frozen(kw_only=True)
+class Features:
+    """What an application turns on; the capabilities follow from it, none without its duty (CAP-1, CAP-7).
+
+    Attributes:
+        delivery: the generation of reliable delivery to ask for; the library does all of its duties.
+        receipts: tell senders that their messages have arrived, and be told likewise (DEL).
+        own_devices: this user has other devices: see their messages and read marks (READ, ROUTE-6).
+        metadata: the application fetches again what `clawproto.app_events.MetadataInvalidated` names (META).
+        signals: the application fetches again what `clawproto.app_events.SignalReceived` names (NOTIFY).
+        permissions: the user owns agents, and the application shows cards for their requests (PERM).
+        history: pass history between the user's devices (HIST).
+    """
+
+    delivery: Delivery = "v2"
+    receipts: bool = False
+    own_devices: bool = False
+    metadata: bool = False
+    signals: bool = False
+    permissions: bool = False
+    history: bool = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The flags of ``connect``."""
+        return Capabilities(
+            multi_device=self.own_devices,
+            chat_meta_events=self.metadata,
+            delivery_receipt=self.receipts,
+            notify_signals=self.signals,
+            permission_events=self.permissions,
+            history_sync=self.history,
+            reliable_delivery=self.delivery != "legacy",
+            reliable_delivery_v2=self.delivery == "v2",
+        )
 
 
 def _check_seed(_instance: object, _attribute: object, value: bytes) -> None:

@@ -1,18 +1,37 @@
 """What can happen to a session. A driver builds these and hands them to ``step`` one at a time, in order.
 
-Two kinds: commands (what the application wants; each carries a ``command`` number that the driver chooses, unique
-within the session, and that is resolved exactly once by a `clawproto.effects.Resolve`), and reports (what the world did
-in answer to an effect, tagged with the number that the effect carried). A report with a stale number changes nothing.
+Two kinds: commands (what the application wants, see `clawproto.commands`; most carry a ``command`` number that the
+driver chooses, unique within the session, and that is resolved exactly once by a `clawproto.effects.Resolve`), and
+reports (what the world did in answer to an effect, tagged with the number that the effect carried). A report with a
+stale number changes nothing.
 """
 
-from collections.abc import Mapping
 from typing import TypeAlias
 
 from attrs import field, frozen
 
+from clawproto.commands import (
+    AppendStream as AppendStream,
+    CallRest as CallRest,
+    Command as Command,
+    FailStream as FailStream,
+    FinishStream as FinishStream,
+    MarkApplied as MarkApplied,
+    MarkRead as MarkRead,
+    OpenStream as OpenStream,
+    Pair as Pair,
+    React as React,
+    Refresh as Refresh,
+    ResetCursor as ResetCursor,
+    Send as Send,
+    Settle as Settle,
+    SetTyping as SetTyping,
+    TransferHistory as TransferHistory,
+    UnwatchPresence as UnwatchPresence,
+    WatchPresence as WatchPresence,
+)
 from clawproto.credentials import Credentials, Guard
 from clawproto.http import HttpAnswer
-from clawproto.json_types import Json
 
 # --- life of the session -------------------------------------------------------------------------------------------
 
@@ -55,105 +74,6 @@ class ReceiverPaused:
 @frozen
 class ReceiverResumed:
     """The application inbox has room again; the driver reads on."""
-
-
-# --- commands ------------------------------------------------------------------------------------------------------
-
-
-@frozen
-class Refresh:
-    """Ask for a refresh and for its outcome (REF-12, REF-31). Resolved with a `RefreshOutcome`."""
-
-    command: int
-
-
-@frozen
-class Send:
-    """Send a message (SEND-1). Resolved with a `SendResult`.
-
-    Attributes:
-        fragments: ordered fragments, each an object with a ``kind`` (FRAG).
-        mentions: the ``context.mentions`` list (MENT-1).
-        reply: ``context.reply``; with it the event is ``message.reply`` (SEND-4).
-        mode: ``message_mode`` (SEND-3).
-        message_id: None mints one (SEND-5); give the id of an undecided send to transmit that very message again.
-        to: display hint ``{"id", "type"}`` (ENV-5).
-    """
-
-    command: int
-    chat_id: str
-    fragments: tuple[Mapping[str, Json], ...]
-    mentions: tuple[Json, ...] = ()
-    reply: Mapping[str, Json] | None = None
-    mode: str = "normal"
-    message_id: str | None = None
-    to: Mapping[str, Json] | None = None
-
-
-@frozen
-class SetTyping:
-    """Show or hide the typing indicator. Not queued while offline (SEND-20); nothing is resolved."""
-
-    chat_id: str
-    is_typing: bool
-
-
-@frozen
-class CallRest:
-    """An authenticated REST call with the single retry of REST-4. Resolved with a `RestResult`.
-
-    Attributes:
-        method: upper case.
-        path: below the base URL, starting with ``/``, query included.
-        body: JSON-encoded body or None.
-        timeout_ms: None means `Policy.rest_timeout_ms`.
-        content_type: of the body.
-    """
-
-    command: int
-    method: str
-    path: str
-    body: bytes | None = None
-    timeout_ms: int | None = None
-    content_type: str = "application/json"
-
-
-@frozen
-class Pair:
-    """Redeem a pairing code (PAIR-1). Resolved with a `PairResult`.
-
-    Attributes:
-        code: as typed by a person; trimmed here.
-        base_url: origin of the REST surface.
-        ws_url: None derives it from ``base_url`` (AUTH-8).
-        device_id: session device id to pair under (DEV-3, DEV-4).
-        platform: name of the runtime.
-        kind: the ``type`` field.
-        plugin_version: optional, log material on the server.
-        identity: ``refuse`` fails before sending if an identity is stored, ``repair`` sends its user id, ``new`` does
-            not (PAIR-2, PAIR-10).
-    """
-
-    command: int
-    code: str
-    base_url: str
-    device_id: str
-    ws_url: str | None = None
-    platform: str = "clawproto"
-    kind: str = "clawbot"
-    plugin_version: str | None = None
-    identity: str = field(default="refuse")
-
-
-@frozen
-class Settle:
-    """The application is done with a delivered event; its place in the stream may be acknowledged (R2-9, R1-1).
-
-    Attributes:
-        delivery: the number from the emitted event.
-    """
-
-    delivery: int
 
 
 # --- reports from the socket ---------------------------------------------------------------------------------------
@@ -260,7 +180,6 @@ class Reloaded:
     credentials: Credentials | None
 
 
-Command: TypeAlias = Refresh | Send | SetTyping | CallRest | Pair | Settle
 SocketReport: TypeAlias = Opened | OpenFailed | FrameReceived | Closed
 HttpReport: TypeAlias = HttpAnswered | HttpFailed
 StoreReport: TypeAlias = Stored | StoreConflicted | StoreFailed | Reloaded

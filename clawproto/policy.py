@@ -85,6 +85,22 @@ class Policy:
     replay_idle_ms: int = _ms(5 * SECOND_MS)  # RPL-7
     remembered_messages: int = field(default=4096, validator=ge(0))  # SEND-19: at most so many, at least half
 
+    quarantine_limit: int = field(default=64 * 1024, validator=ge(0))  # R2-11: kept of a rejected frame, characters
+
+    # Activities, signals and streams
+    typing_repeat_ms: int = _ms(3 * SECOND_MS)  # TYPE-2
+    typing_guard_ms: int = _ms(900 * SECOND_MS)  # TYPE-6
+    typing_expiry_ms: int = _ms(6 * SECOND_MS)  # TYPE-3
+    typing_table: int = field(default=512, validator=ge(1))  # indicators of others, at most
+    presence_limit: int = field(default=16, validator=ge(0))  # PRES-4
+    remembered_slots: int = field(default=4096, validator=ge(2))  # RX-3, READ-4: reactions and marks, at least half
+    remembered_signals: int = field(default=1024, validator=ge(2))  # NOTIFY-2: event ids, at least half
+    permission_cards: int = field(default=256, validator=ge(1))  # PERM-3: open at a time, the oldest makes room
+    streams_followed: int = field(default=64, validator=ge(1))  # STREAM-9: of others, at a time
+    stream_silence_ms: int = _ms(600 * SECOND_MS)  # after which a stream of somebody else is discarded
+    stream_interval_ms: int = _ms(100)  # between two message.add of one stream; what comes faster is put together
+    cursor_reset_timeout_ms: int = _ms(10 * SECOND_MS)  # HIST-15
+
     # REST and pairing
     rest_timeout_ms: int = _ms(30 * SECOND_MS)  # REST-3
     pairing_timeout_ms: int = _ms(15 * SECOND_MS)  # PAIR-7: name lookup included, hence below the hard limit of 20 s

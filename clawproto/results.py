@@ -134,6 +134,60 @@ class SendDropped:
     message_id: str
 
 
+# --- streams -------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class StreamOpened:
+    """A stream of ours has begun, or begins with the next connection.
+
+    Attributes:
+        message_id: under which it is continued, ended, and followed by a message (STREAM-3, STREAM-12).
+    """
+
+    chat_id: str
+    message_id: str
+
+
+@frozen
+class StreamEnded:
+    """The stream was ended without a closing message: ``message.done`` or ``message.failed`` left, unacknowledged.
+
+    Attributes:
+        complete: False if the stream had broken before, and was therefore failed (STREAM-8).
+    """
+
+    chat_id: str
+    message_id: str
+    complete: bool
+
+
+# --- what nobody answers -------------------------------------------------------------------------------------------
+
+
+@frozen
+class Done:
+    """It was done here; the hub sends no answer to it (SILENT-12)."""
+
+
+RefusalCode: TypeAlias = Literal[
+    "offline", "no-answer", "capability-off", "presence-limit", "invalid-user-id", "unencodable", "frame_too_large"
+]
+
+
+@frozen
+class NotDone:
+    """Nothing was sent, or nothing came of it.
+
+    Attributes:
+        code: ``offline``, ``no-answer`` within the limit, ``capability-off`` (HIST-1), ``presence-limit`` (PRES-4),
+            ``invalid-user-id`` (PRES-7), ``unencodable``, ``frame_too_large`` (LIM-3).
+    """
+
+    code: RefusalCode
+    text: str
+
+
 # --- REST ----------------------------------------------------------------------------------------------------------
 
 
@@ -223,4 +277,8 @@ RestResult: TypeAlias = (
     RestSucceeded | RestUnauthorized | RestRefused | RestFailed | NotPaired | LoggedOutResult | StoppedResult
 )
 PairResult: TypeAlias = Paired | PairRefused | StoppedResult
-Result: TypeAlias = RefreshOutcome | SendResult | RestResult | PairResult
+StreamResult: TypeAlias = (
+    StreamOpened | Done | StreamEnded | SendRejected | SendGated | LoggedOutResult | StoppedResult | NotPaired
+)
+LocalResult: TypeAlias = Done | NotDone | LoggedOutResult | StoppedResult
+Result: TypeAlias = RefreshOutcome | SendResult | StreamResult | LocalResult | RestResult | PairResult

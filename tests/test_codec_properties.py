@@ -4,8 +4,7 @@ import json
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.wire import json_backend

@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.wire.codec import (

@@ -7,8 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.wire import json_backend

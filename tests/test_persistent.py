@@ -6,8 +6,7 @@ import sys
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from clawproto import persistent
 from clawproto.persistent import IntMap, StrMap

@@ -82,6 +82,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
         optional_integer(get("seq")),
         dseq,
         dseq is None and "dseq" in source,
+        get("ciphertext_fragments"),
     )
 
 
@@ -95,6 +96,7 @@ UNROUTED_EVENTS: Final = frozenset(
         "message.sync_ack",
         "presence.subscribe",
         "presence.unsubscribe",
+        "history.transit",
         "device.cursor.reset",
     }
 )
@@ -228,6 +230,43 @@ def encode_typing(*, trace_id: str, emitted_at: int, chat_id: str, is_typing: bo
     return encode_envelope(
         "typing.update", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text, chat_id=chat_id
     )
+
+
+def encode_transit(
+    *,
+    trace_id: str,
+    emitted_at: int,
+    target_device_id: str,
+    user_id: str,
+    device_id: str,
+    kind: str,
+    data: Mapping[str, Json],
+    ciphertext_fragments: Sequence[Json] | None,
+) -> str:
+    """``history.transit``, the one uplink that names its sender and its device itself (HIST-3, ENV-2).
+
+    Raises:
+        ValueError: what JSON cannot hold; ``data`` names another kind; no target device (SILENT-9).
+    """
+    if not target_device_id:
+        raise ValueError("history.transit needs a target device (SILENT-9)")
+    content = plain(data)
+    assert isinstance(content, dict)
+    if content.setdefault("kind", kind) != kind:
+        raise ValueError("data names another kind")
+    frame: dict[str, Json] = {
+        "version": VERSION,
+        "event": "history.transit",
+        "trace_id": trace_id,
+        "emitted_at": emitted_at,
+        "target_device_id": target_device_id,
+        "origin_device_id": device_id,
+        "sender": {"id": user_id, "type": "direct"},
+        "payload": content,
+    }
+    if ciphertext_fragments is not None:
+        frame["ciphertext_fragments"] = plain(ciphertext_fragments)
+    return write_exactly(frame)
 
 
 def encode_sync_ack(*, trace_id: str, emitted_at: int, dseq: int, epoch: str) -> str:

@@ -7,22 +7,37 @@ from cattrs import BaseValidationError, transform_error
 
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_fragments, read_mentions
-from clawproto.wire.structure import optional_string, tolerant
+from clawproto.wire.structure import optional_integer, optional_string, tolerant
 from clawproto.wire.values import (
     Ack,
     Challenge,
+    Delivered,
+    Fragment,
     HelloFail,
     HelloOk,
+    HistoryTransit,
+    HistoryTruncated,
     MalformedPayload,
     MessagePayload,
+    MetadataInvalidated,
     NotifySignal,
     OpaquePayload,
     Payload,
     Peer,
+    PermissionRequest,
+    PermissionResolved,
     Pong,
+    Presence,
+    Reaction,
+    ReadMark,
+    Recall,
     Refusal,
     ReplayDone,
     Reply,
+    StreamAdd,
+    StreamCreate,
+    StreamDone,
+    StreamFail,
     SyncMark,
     Typing,
 )
@@ -78,6 +93,67 @@ def _read_message(data: _Object) -> MessagePayload:
     )
 
 
+def _string(data: _Object, name: str) -> str:
+    value = data.get(name)
+    if type(value) is not str:
+        raise _Unusable(f"payload.{name} is not a string")
+    return value
+
+
+def _stream_fragments(data: _Object) -> tuple[Fragment, ...]:
+    items = data.get("fragments")
+    if type(items) is not list:
+        raise _Unusable("payload.fragments is not a list")
+    return read_fragments(items)[0]
+
+
+def _read_stream_add(data: _Object) -> StreamAdd:
+    sequence = optional_integer(data.get("sequence"))
+    if sequence is None:
+        raise _Unusable("payload.sequence is not an integer")
+    return StreamAdd(_string(data, "message_id"), sequence, _stream_fragments(data))
+
+
+def _read_stream_done(data: _Object) -> StreamDone:
+    return StreamDone(_string(data, "message_id"), _stream_fragments(data))
+
+
+def _read_reaction(data: _Object) -> Reaction:
+    emoji, removed = optional_string(data.get("emoji")), data.get("removed") is True
+    if not removed and not emoji:
+        raise _Unusable("payload.emoji is empty, and the reaction is not removed")
+    return Reaction(
+        _string(data, "target_message_id"),
+        optional_string(data.get("reactor_user_id")),
+        None if removed else emoji,
+        removed,
+        optional_string(data.get("message_id")),
+    )
+
+
+def _read_metadata(data: _Object) -> MetadataInvalidated:
+    items = data.get("scope")
+    scope = tuple(item for item in items if type(item) is str) if type(items) is list else ()
+    if type(items) is list and len(scope) < len(items):
+        scope = ()  # something in it cannot be understood: everything (META-2)
+    return MetadataInvalidated(scope, optional_integer(data.get("version")), optional_integer(data.get("updated_at")))
+
+
+def _read_permission_request(data: _Object) -> PermissionRequest:
+    target = data.get("target")
+    return PermissionRequest(
+        _string(data, "request_id"),
+        optional_string(data.get("agent_id")),
+        optional_string(data.get("operation")),
+        target if type(target) is dict else None,
+        optional_integer(data.get("expires_at")),
+    )
+
+
+def _read_transit(data: _Object) -> HistoryTransit:
+    return HistoryTransit(optional_string(data.get("kind")), data)
+
+
 def _generated(type_: type[Payload]) -> _Reader:
     hook = cast(Callable[[_Object, object], Payload], tolerant.get_structure_hook(type_))
 
@@ -95,7 +171,22 @@ _READERS: Final[dict[str, _Reader]] = {
     "message.error": _generated(Refusal),
     "message.send": _read_message,
     "message.reply": _read_message,
+    "message.created": _generated(StreamCreate),
+    "message.add": _read_stream_add,
+    "message.done": _read_stream_done,
+    "message.failed": _generated(StreamFail),
+    "message.delivered": _generated(Delivered),
+    "message.reaction": _read_reaction,
+    "message.read": _generated(ReadMark),
+    "message.recall": _generated(Recall),
     "typing.update": _generated(Typing),
+    "presence.snapshot": _generated(Presence),
+    "presence.update": _generated(Presence),
+    "chat.metadata.invalidated": _read_metadata,
+    "permission.request": _read_permission_request,
+    "permission.resolved": _generated(PermissionResolved),
+    "history.transit": _read_transit,
+    "history.truncated": _generated(HistoryTruncated),
     "pong": lambda data: _PONG,
     "replay.done": lambda data: _REPLAY_DONE,
     "sync.mark": _generated(SyncMark),

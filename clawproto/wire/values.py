@@ -1,4 +1,8 @@
-"""Decoded downlinks. Plain values; nothing here checks or coerces."""
+"""Decoded downlinks: the envelope, control frames and messages. Plain values; nothing here checks or coerces.
+
+What is written in messages is in `clawproto.wire.content`, streams and signals are in `clawproto.wire.streams` and
+`clawproto.wire.signals`; all of it can be had from here.
+"""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -6,81 +10,36 @@ from typing import TypeAlias
 from attrs import field, frozen
 
 from clawproto.json_types import Json
-
-
-@frozen
-class Peer:
-    """``to`` or ``sender``: an id with display material (ENV-4, ENV-5).
-
-    Attributes:
-        id: a user id in ``sender``; whatever the author wrote in ``to``.
-        type: says nothing about human or agent (ENV-4).
-    """
-
-    id: str
-    type: str | None = None
-    nick_name: str | None = None
-
-
-# --- fragments and mentions ----------------------------------------------------------------------------------------
-
-
-@frozen
-class TextFragment:
-    text: str
-    delta: str | None = None
-
-
-@frozen
-class MentionFragment:
-    """Both fields are optional on the wire (MENT-7)."""
-
-    user_id: str | None = None
-    display: str | None = None
-
-
-@frozen
-class MediaFragment:
-    """``image``, ``video``, ``audio`` or ``file``: pixels, bytes and milliseconds (FRAG-1)."""
-
-    kind: str
-    url: str
-    name: str | None = None
-    mime: str | None = None
-    size: int | None = None
-    width: int | None = None
-    height: int | None = None
-    duration: int | None = None
-
-
-@frozen
-class UnknownFragment:
-    """A fragment of a kind that this version does not know (FRAG-3)."""
-
-    kind: str
-    data: Mapping[str, Json]
-
-
-Fragment: TypeAlias = TextFragment | MentionFragment | MediaFragment | UnknownFragment
-
-
-@frozen
-class Mention:
-    """One element of ``context.mentions``, whichever way it was written (MENT-2)."""
-
-    user_id: str
-    display: str | None = None
-
-
-@frozen
-class Reply:
-    """``context.reply``: what the message answers (SEND table)."""
-
-    message_id: str
-    author_id: str | None = None
-    author_name: str | None = None
-    fragments: tuple[Fragment, ...] = ()
-
+from clawproto.wire.content import (
+    Fragment as Fragment,
+    MediaFragment as MediaFragment,
+    Mention as Mention,
+    MentionFragment as MentionFragment,
+    Peer as Peer,
+    Reply as Reply,
+    TextFragment as TextFragment,
+    UnknownFragment as UnknownFragment,
+)
+from clawproto.wire.signals import (
+    Delivered as Delivered,
+    HistoryTransit as HistoryTransit,
+    HistoryTruncated as HistoryTruncated,
+    MetadataInvalidated as MetadataInvalidated,
+    NotifySignal as NotifySignal,
+    PermissionRequest as PermissionRequest,
+    PermissionResolved as PermissionResolved,
+    Presence as Presence,
+    Reaction as Reaction,
+    ReadMark as ReadMark,
+    Recall as Recall,
+    Typing as Typing,
+)
+from clawproto.wire.streams import (
+    StreamAdd as StreamAdd,
+    StreamCreate as StreamCreate,
+    StreamDone as StreamDone,
+    StreamFail as StreamFail,
+)
 
 # --- payloads ------------------------------------------------------------------------------------------------------
 
@@ -141,11 +100,6 @@ class MessagePayload:
 
 
 @frozen
-class Typing:
-    is_typing: bool
-
-
-@frozen
 class Pong:
     pass
 
@@ -158,15 +112,6 @@ class ReplayDone:
 @frozen
 class SyncMark:
     covers_seq: int | None = None
-
-
-@frozen
-class NotifySignal:
-    type: str | None = None
-    entity_id: str | None = None
-    version: int | None = None
-    event_id: str | None = None
-    message_id: str | None = None
 
 
 @frozen
@@ -195,11 +140,25 @@ Payload: TypeAlias = (
     | Ack
     | Refusal
     | MessagePayload
-    | Typing
     | Pong
     | ReplayDone
     | SyncMark
+    | StreamCreate
+    | StreamAdd
+    | StreamDone
+    | StreamFail
+    | Delivered
+    | Reaction
+    | ReadMark
+    | Recall
+    | Typing
+    | Presence
+    | MetadataInvalidated
     | NotifySignal
+    | PermissionRequest
+    | PermissionResolved
+    | HistoryTransit
+    | HistoryTruncated
     | OpaquePayload
     | MalformedPayload
 )
@@ -214,6 +173,7 @@ class Frame:
         emitted_at: hub's milliseconds; display material (ENV-7).
         dseq: v2 counter; None if absent.
         dseq_malformed: a ``dseq`` was there but was no integer (R2-31).
+        ciphertext_fragments: carried through untouched (CAP-6).
     """
 
     event: str
@@ -228,6 +188,7 @@ class Frame:
     seq: int | None = None
     dseq: int | None = None
     dseq_malformed: bool = False
+    ciphertext_fragments: Json = None
 
 
 @frozen

@@ -12,8 +12,7 @@ import anyio
 from twisted.internet import defer, endpoints, error, protocol, reactor, ssl, threads
 from twisted.web.client import Agent, FileBodyProducer, PotentialDataLoss, ResponseDone
 from twisted.web.http_headers import Headers
-from websockets import client, frames, http11, uri
-from websockets import protocol as websocket
+from websockets import client, frames, http11, protocol as websocket, uri
 
 from clawproto import Config, HttpAnswer, Session, app_events, calls, effects, events, results
 from clawproto.engine import Engine

@@ -16,8 +16,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, assert_never
 
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as websocket_connect
+from websockets.asyncio.client import ClientConnection, connect as websocket_connect
 from websockets.exceptions import ConnectionClosed
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame

@@ -18,8 +18,7 @@ from typing import assert_never
 
 import trio
 from websockets.exceptions import ConnectionClosed
-from websockets.trio.client import ClientConnection
-from websockets.trio.client import connect as websocket_connect
+from websockets.trio.client import ClientConnection, connect as websocket_connect
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame
 from clawproto.engine import HttpJob, Link

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from clawproto.config import Capabilities
 from clawproto.effects import SendFrame

@@ -11,8 +11,7 @@ from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Open, Persist, Reconnect, RequestHttp, RequestRefresh
 from clawproto.events import Pair
 from clawproto.http import HttpAnswer
-from clawproto.results import Paired as PairedResult
-from clawproto.results import PairRefused, RefreshSkipped, StoppedResult
+from clawproto.results import Paired as PairedResult, PairRefused, RefreshSkipped, StoppedResult
 from clawproto.secret import Secret
 from clawproto.session import is_finished
 from tests.core.harness import (

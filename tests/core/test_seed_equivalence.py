@@ -4,8 +4,7 @@ from collections import Counter
 
 import pytest
 from attrs import evolve, frozen
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from clawproto.config import Config
 from clawproto.credentials import Credentials, Guard

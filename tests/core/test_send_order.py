@@ -1,8 +1,7 @@
 """Sends in any order of answers, losses and time."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from clawproto.events import Closed
 from tests.core.messaging import ack, online, refuse, send, uplinks

@@ -4,8 +4,7 @@ from email.utils import formatdate
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.policy import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Policy
