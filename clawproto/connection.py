@@ -1,12 +1,13 @@
 """What link, inbox and outbox do together when a connection comes up, is closed by us, or is gone.
 
-Rules: CLOSE-12, CLOSE-13, ERR-10, HS-23, R2-16, R2-35, REF-26, SEND-17, TOK-12.
+Rules: CLOSE-12, CLOSE-13, ERR-10, HIST-13, HS-23, PRES-3, R2-16, R2-35, REF-26, SEND-17, TOK-12.
 """
 
-from clawproto import gates, inbox, indicator, link, outbox, tokens
+from clawproto import drafts, history, inbox, indicator, link, outbox, signals, tokens
 from clawproto.effects import RememberDevice
 from clawproto.evolving import evolve
 from clawproto.link_state import Greeting, generation, is_online
+from clawproto.results import Done, NotDone
 from clawproto.state import State
 from clawproto.turn import Turn
 from clawproto.wire.values import HelloOk
@@ -25,12 +26,16 @@ def connected(state: State, phase: Greeting, hello: HelloOk, turn: Turn) -> Stat
     accepted = link.accepted(state.link, phase, hello, state.tokens, turn)
     if turn.config.socket_device_id is None:
         state = _remember_device(state, accepted.device_id, turn)
+    number, way = phase.generation, state.outbox.gates
     return evolve(
         state,
         connected=True,
         link=accepted,
         inbox=counting,
-        outbox=outbox.connected(state.outbox, phase.generation, turn),
+        drafts=drafts.connected(state.drafts, way, number, turn),
+        outbox=outbox.connected(state.outbox, number, turn),
+        signals=signals.connected(state.signals, way, number, turn),
+        typing=indicator.connected(state.typing, turn),
         tokens=tokens.arm(state.tokens, armed=True),
     )
 
@@ -46,14 +51,12 @@ def _remember_device(state: State, device_id: str | None, turn: Turn) -> State:
 
 
 def flush(state: State, turn: Turn) -> State:
-    """Before a deliberate close: send the acks that are owed (R2-16), and forget the typing that a gate has cut off, so
-    that the closing does not end it either (ERR-10)."""
-    if not is_online(state.link):
+    """Before a deliberate close: send the acks that are owed (R2-16), end the typing that is shown (CLOSE-12)."""
+    online = online_generation(state)
+    if online is None:
         return state
-    cut_off = tuple(
-        chat for chat in state.link.typing if gates.blocking(state.outbox.gates, chat, turn, typing=True) is not None
-    )
-    return evolve(state, inbox=inbox.flush(state.inbox, turn), link=indicator.forget_typing(state.link, cut_off))
+    hidden = indicator.flush(state.typing, state.outbox.gates, online, turn) if state.typing else state.typing
+    return evolve(state, inbox=inbox.flush(state.inbox, turn), typing=hidden)
 
 
 def give_up(state: State, reason: str, turn: Turn, *, code: int = link.CODE_NORMAL) -> State:
@@ -75,13 +78,31 @@ def close(state: State, reason: str, turn: Turn) -> State:
 
 
 def follow(state: State, turn: Turn) -> State:
-    """The socket no longer takes uplinks: inbox, outbox and the token timer must know (TOK-12, CLOSE-13)."""
+    """The socket no longer takes uplinks: the other machines must know (TOK-12, CLOSE-13, STREAM-8)."""
     if not state.connected or is_online(state.link):
         return state
+    history.end_reset(state.reset, NotDone("no-answer", "the connection was lost for another reason"), turn)
     return evolve(
         state,
         connected=False,
+        reset=None,
         inbox=inbox.disconnected(state.inbox),
         outbox=outbox.disconnected(state.outbox, turn),
+        drafts=drafts.disconnected(state.drafts),
+        typing=indicator.disconnected(state.typing),
         tokens=tokens.arm(state.tokens, armed=False),
     )
+
+
+def reset_confirmed(state: State, turn: Turn) -> State:
+    """The hub has closed because of the reset: all that comes now is wanted again (HIST-14)."""
+    history.end_reset(state.reset, Done(), turn)
+    return evolve(state, reset=None, inbox=inbox.forget_messages(state.inbox))
+
+
+def end_activities(state: State, turn: Turn) -> State:
+    """The session ends, or is logged out: no stream is left dangling (STREAM-2), nobody is shown as typing (TYPE-1)."""
+    online = online_generation(state)
+    written = drafts.flush(state.drafts, state.outbox.gates, online, turn)
+    indicator.flush(state.typing, state.outbox.gates, online, turn)
+    return evolve(state, drafts=written, typing=())

@@ -4,15 +4,14 @@ Rules: ENV-6, ENV-12, ENV-13, EVT-2, EVT-4, EVT-6, HS-11, HS-15 to HS-17, HS-21,
 R2-11, R2-19, R2-31, R2-33, SEND-16, TOK-20, HB-5.
 """
 
-from typing import assert_never
+from typing import Final
 
-from clawproto import connection, gates, inbox, link, outbox, tokens
-from clawproto.app_events import UnknownEvent
+from clawproto import arrivals, connection, drafts, gates, inbox, link, outbox, signals, streams, tokens
+from clawproto.drafts import Drafts
 from clawproto.events import FrameReceived
 from clawproto.evolving import evolve
-from clawproto.inbox_state import InboxState
 from clawproto.link_state import Closing, Greeting, LinkState, Online, Waiting, generation
-from clawproto.outbox import OutboxState
+from clawproto.outbox_state import OutboxState
 from clawproto.state import State
 from clawproto.turn import Turn
 from clawproto.wire.codec import decode
@@ -26,15 +25,14 @@ from clawproto.wire.values import (
     MalformedPayload,
     MessagePayload,
     NotifySignal,
-    OpaquePayload,
     Pong,
     Refusal,
     ReplayDone,
+    StreamFail,
     SyncMark,
-    Typing,
 )
 
-_POISON = Pong()  # a payload that asks for nothing
+_POISON: Final = Pong()  # a payload that asks for nothing
 
 
 def receive(state: State, event: FrameReceived, turn: Turn) -> State:
@@ -45,21 +43,21 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     heard = link.heard(state.link, turn)
     phase = heard.phase
     if isinstance(frame, BadFrame):
-        heard = link.rejected_frame(heard, None, frame.problem, frame.excerpt, turn)
+        heard = link.rejected_frame(heard, None, frame.problem, event.data, turn)
         if frame.dseq is None or not isinstance(phase, Online):
             return evolve(state, link=heard)
         frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)
     if isinstance(phase, Online) or (isinstance(phase, Closing) and phase.online):
-        return _established(state, heard, frame, turn)
+        return _established(state, heard, frame, event.data, turn)
     if isinstance(phase, Waiting | Greeting):
-        return _handshake(state, phase, frame, turn)
+        return _handshake(state, phase, frame, event.data, turn)
     return state
 
 
 # --- before hello-ok -----------------------------------------------------------------------------------------------
 
 
-def _handshake(state: State, phase: Waiting | Greeting, frame: Frame, turn: Turn) -> State:
+def _handshake(state: State, phase: Waiting | Greeting, frame: Frame, data: str | bytes, turn: Turn) -> State:
     payload = frame.payload
     match payload:
         case Challenge() if isinstance(phase, Waiting):
@@ -71,7 +69,7 @@ def _handshake(state: State, phase: Waiting | Greeting, frame: Frame, turn: Turn
         case HelloFail():
             return _refused(state, phase, payload, turn)
         case MalformedPayload(problem=problem):
-            rejected = link.rejected_frame(state.link, frame.event, problem, "", turn)
+            rejected = link.rejected_frame(state.link, frame.event, problem, data, turn)
             return evolve(state, link=rejected)
         case _:
             return state  # a second challenge, or something that must not come yet (HS-21)
@@ -90,50 +88,90 @@ def _refused(state: State, phase: Waiting | Greeting, hello: HelloFail, turn: Tu
 # --- after hello-ok ------------------------------------------------------------------------------------------------
 
 
-def _established(state: State, heard: LinkState, frame: Frame, turn: Turn) -> State:
+def _established(state: State, heard: LinkState, frame: Frame, data: str | bytes, turn: Turn) -> State:
     """``heard`` is the link that has noted the sign of life. The state is put together once, at the end."""
     if inbox.is_violation(state.inbox, frame):  # before anything is done with the content (R2-6)
-        return _miscounted(evolve(state, link=heard), frame, turn)
+        return _miscounted(evolve(state, link=heard), frame, data, turn)
     counted, number = inbox.stamp(state.inbox, frame, turn)
     sending, payload = state.outbox, frame.payload
     if frame.chat_id is not None and not isinstance(payload, Refusal):
         sending = _with_gates(sending, gates.sign_of_life(sending.gates, frame.chat_id, turn))
     match payload:
         case MessagePayload():
-            user_id = _user_id(state)
-            if user_id and frame.sender is not None and frame.sender.id == user_id:
-                sending = outbox.seen(sending, payload.message_id, turn)  # SEND-16
-            counted = inbox.receive(counted, frame, payload, number, user_id, heard.device_id, turn)
+            return _message(evolve(state, link=heard, outbox=sending, inbox=counted), frame, payload, number, turn)
         case Ack():
             sending = outbox.acknowledged(sending, frame.trace_id, payload, turn)
             counted = inbox.settle_number(counted, number, turn)
         case Refusal():
-            exempt = _owner_chat(state)
-            sending = outbox.refused(sending, frame.trace_id, frame.chat_id, payload, exempt, turn)
+            sending, writing = _refusal(state, frame, payload, turn)
             counted = inbox.settle_number(counted, number, turn)
+            return evolve(state, link=heard, inbox=counted, outbox=sending, drafts=writing)
         case ReplayDone():
             counted = inbox.replay_done(counted, number, turn)
-        case NotifySignal(type=kind, entity_id=entity_id):
-            sending = _with_gates(sending, gates.notified(sending.gates, kind, entity_id, turn))
-            counted = _pass_on(counted, frame, number, turn)
-        case Typing() | OpaquePayload():
-            counted = _pass_on(counted, frame, number, turn)
         case MalformedPayload(problem=problem):
-            heard = link.rejected_frame(heard, frame.event, problem, "", turn)
+            heard = link.rejected_frame(heard, frame.event, problem, data, turn)
             counted = inbox.settle_number(counted, number, turn)  # R2-11
         case Pong() | SyncMark() | Challenge() | HelloOk() | HelloFail():
             counted = inbox.settle_number(counted, number, turn)
         case _:
-            assert_never(payload)
+            if isinstance(payload, NotifySignal):
+                sending = _with_gates(sending, gates.notified(sending.gates, payload.type, payload.entity_id, turn))
+            state = evolve(state, link=heard, outbox=sending, inbox=counted)
+            if isinstance(payload, StreamFail):  # it may be one of ours (STREAM-8)
+                reason = "the hub reported message.failed"
+                state = evolve(state, drafts=drafts.refused(state.drafts, payload.message_id, "failed", reason))
+            return arrivals.receive(state, frame, payload, number, turn)
     return evolve(state, link=heard, inbox=counted, outbox=sending)
 
 
-def _miscounted(state: State, frame: Frame, turn: Turn) -> State:
+def _message(state: State, frame: Frame, message: MessagePayload, number: int, turn: Turn) -> State:
+    """A message, for the application or as a sign that our own arrived (SEND-16)."""
+    user_id, sender, streamed = _user_id(state), frame.sender, False
+    if user_id and sender is not None and sender.id == user_id:
+        state = evolve(state, outbox=outbox.seen(state.outbox, message.message_id, turn))
+    if len(state.streams.due) or len(state.streams.finished.young):
+        changed, streamed = streams.superseded(state.streams, sender, message.message_id)
+        state = evolve(state, streams=changed)
+    if message.metadata is not None and sender is not None and sender.id == inbox.SYSTEM_SENDER:
+        noted, decision = signals.decided(state.signals, frame.chat_id or "", message.metadata, turn)
+        state = evolve(state, signals=noted)
+        if decision is not None:
+            turn.emit(decision)
+    counted = inbox.receive(
+        state.inbox,
+        frame,
+        message,
+        number,
+        user_id,
+        state.link.device_id,
+        turn,
+        online=connection.online_generation(state),
+        streamed=streamed,
+    )
+    return evolve(state, inbox=counted)
+
+
+def _refusal(state: State, frame: Frame, refusal: Refusal, turn: Turn) -> tuple[OutboxState, Drafts]:
+    """``message.error``: for a message, for a stream of ours, or for nothing that waits (ERR-2, STREAM-8)."""
+    writing = drafts.refused(state.drafts, refusal.message_id, refusal.code, refusal.reason)
+    sending = outbox.refused(
+        state.outbox,
+        frame.trace_id,
+        frame.chat_id,
+        refusal,
+        _owner_chat(state),
+        turn,
+        expected=writing is not state.drafts,
+    )
+    return sending, writing
+
+
+def _miscounted(state: State, frame: Frame, data: str | bytes, turn: Turn) -> State:
     """The unbroken count of v2 is broken: the frame is counted and left alone, and the replay fills the hole (R2-7)."""
     if not isinstance(state.link.phase, Online):
         return state  # closing already
     problem = "no integer as dseq" if frame.dseq is None else f"dseq {frame.dseq} is out of turn"
-    state = evolve(state, link=link.rejected_frame(state.link, frame.event, problem, "", turn))
+    state = evolve(state, link=link.rejected_frame(state.link, frame.event, problem, data, turn))
     return connection.give_up(state, "the dseq count was broken", turn)
 
 
@@ -151,10 +189,3 @@ def _user_id(state: State) -> str:
 
 def _with_gates(sending: OutboxState, changed: gates.Gates) -> OutboxState:
     return sending if changed is sending.gates else evolve(sending, gates=changed)
-
-
-def _pass_on(counted: InboxState, frame: Frame, number: int, turn: Turn) -> InboxState:
-    """An event without a typed form goes to the application as it is (EVT-2, R2-8)."""
-    held, delivery = inbox.hold(counted, number)
-    turn.emit(UnknownEvent(frame, frame.payload), delivery)
-    return held

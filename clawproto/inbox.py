@@ -1,6 +1,7 @@
 """The inbox machine: every stamped frame is handed over and acknowledged, in the order of settling.
 
-Rules: SEND-19, SEND-21, SEND-22, ROUTE-6, ROUTE-9, AUTH-10, RPL-5, RPL-7, R1-1 to R1-8, R2-2 to R2-35, STREAM-14.
+Rules: SEND-19, SEND-21, SEND-22, ROUTE-6, ROUTE-9, AUTH-10, RPL-5, RPL-7, R1-1 to R1-8, R2-2 to R2-35, STREAM-14,
+DEL-1 to DEL-4, RX-3, RECALL-1, NOTIFY-2.
 
     frame --> density check --> known and unchanged? --yes--> settled at once
                  | gap               | no
@@ -11,19 +12,25 @@ Rules: SEND-19, SEND-21, SEND-22, ROUTE-6, ROUTE-9, AUTH-10, RPL-5, RPL-7, R1-1 
 """
 
 import hashlib
+from typing import Literal, TypeAlias
 
-from clawproto.app_events import MessageReceived, ReplayFinished
+from clawproto.app_events import AppEvent, MessageReceived, ReplayFinished
 from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
+from clawproto.gates import is_valid_chat
 from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
 from clawproto.persistent import IntMap
+from clawproto.recent import Recent
 from clawproto.timing import earliest
 from clawproto.turn import Turn
-from clawproto.wire.codec import encode_cursor_ack, encode_sync_ack
+from clawproto.wire.codec import encode_cursor_ack, encode_envelope, encode_sync_ack
+from clawproto.wire.json_text import write
+from clawproto.wire.signals import encode_delivered
 from clawproto.wire.values import Frame, HelloOk, MessagePayload, TextFragment
 
 SYSTEM_SENDER = "system"  # ROUTE-9
 ORDINARY_MODES = ("", "normal")  # SEND-21
+Table: TypeAlias = Literal["slots", "signals", "recalled"]
 
 
 def connected(inbox: InboxState, generation: int, hello: HelloOk, turn: Turn) -> InboxState | None:
@@ -149,27 +156,41 @@ def receive(
     user_id: str,
     device_id: str | None,
     turn: Turn,
+    *,
+    online: int | None = None,
+    streamed: bool = False,
 ) -> InboxState:
     """Hand a message to the application, once per content (SEND-19, R2-10, R2-28).
 
     Args:
         user_id: the own one, blank if unknown (AUTH-10).
         device_id: as resolved by the hub (ROUTE-6).
+        online: the socket that takes uplinks, for the receipt; None if none does.
+        streamed: its stream was followed to the end.
     """
     sender = frame.sender
     own = bool(user_id) and sender is not None and sender.id == user_id
     if own and frame.origin_device_id is not None and frame.origin_device_id == device_id:
         return settle_number(inbox, number, turn)  # our own echo
+    if inbox.recalled.get(message.message_id) is not None:
+        return settle_number(inbox, number, turn)  # withdrawn before it arrived (RECALL-1)
     said, final = fingerprint(message), not message.stream_merged
+    system = sender is not None and sender.id == SYSTEM_SENDER
     known = inbox.known.get(message.message_id)
+    receipted = 0 if known is None else known.receipted
+    wanted = turn.config.capabilities.delivery_receipt and bool(user_id) and not own and not system  # DEL-2, ROUTE-9
+    if wanted and sender is not None and online is not None and online != receipted:
+        _receipt(online, frame, sender.id, message.message_id, turn)
+        receipted = online
     same = known is not None and known.fingerprint == said and known.final == final
     if known is not None and (same or (known.final and not final)):  # STREAM-14: nothing provisional replaces a final
+        if receipted != known.receipted:
+            inbox = _remember(inbox, message.message_id, evolve(known, receipted=receipted), turn)
         return _repeated(inbox, known, number, turn)
     delivery, deliveries, places = None, inbox.deliveries, inbox.places
     if inbox.stream is not None and (number or inbox.stream.delivery != "legacy"):
         delivery = deliveries = deliveries + 1
         places = places.set(delivery, Place(inbox.stream.generation, number))
-    system = sender is not None and sender.id == SYSTEM_SENDER
     turn.emit(
         MessageReceived(
             event=frame.event,
@@ -186,11 +207,62 @@ def receive(
             and not system
             and message.message_mode in ORDINARY_MODES,
             emitted_at_ms=frame.emitted_at,
+            streamed=streamed,
+            ciphertext_fragments=frame.ciphertext_fragments,
         ),
         delivery,
     )
-    memory = inbox.known.put(message.message_id, Known(said, final, delivery), turn.policy.remembered_messages)
-    return evolve(inbox, deliveries=deliveries, places=places, known=memory)
+    inbox = evolve(inbox, deliveries=deliveries, places=places)
+    return _remember(inbox, message.message_id, Known(said, final, delivery, receipted), turn)
+
+
+def _remember(inbox: InboxState, message_id: str, known: Known, turn: Turn) -> InboxState:
+    return evolve(inbox, known=inbox.known.put(message_id, known, turn.policy.remembered_messages))
+
+
+def _receipt(online: int, frame: Frame, sender_id: str, message_id: str, turn: Turn) -> None:
+    """Tell the sender that we have it, once on each connection (DEL-1, DEL-3, DEL-4)."""
+    chat_id = frame.chat_id if frame.chat_id is not None and is_valid_chat(frame.chat_id, turn) else None
+    text = encode_envelope(
+        "message.delivered",
+        trace_id=f"d-{turn.mint()}",
+        emitted_at=turn.wall,
+        payload_text=encode_delivered(message_id, turn.wall),
+        chat_id=chat_id,
+        to_text=write({"id": sender_id, "type": "direct"}),
+    )
+    turn.do(SendFrame(online, text, "message.delivered"))
+
+
+def receive_once(
+    inbox: InboxState, table: Table, key: str, fingerprint: int, event: AppEvent, number: int, turn: Turn
+) -> InboxState:
+    """Hand over an event that occupies a slot, unless the slot had this content before (RX-3, NOTIFY-2, RECALL-1).
+
+    Args:
+        table: which memory knows the slot.
+        fingerprint: of the slot's content.
+    """
+    memory = {"slots": inbox.slots, "signals": inbox.signals, "recalled": inbox.recalled}[table]
+    known = memory.get(key)
+    if known is not None and known.fingerprint == fingerprint:
+        return _repeated(inbox, known, number, turn)
+    held, delivery = hold(inbox, number)
+    turn.emit(event, delivery)
+    limit = turn.policy.remembered_signals if table == "signals" else turn.policy.remembered_slots
+    memory = memory.put(key, Known(fingerprint, True, delivery), limit)
+    match table:
+        case "slots":
+            return evolve(held, slots=memory)
+        case "signals":
+            return evolve(held, signals=memory)
+        case "recalled":
+            return evolve(held, recalled=memory)
+
+
+def forget_messages(inbox: InboxState) -> InboxState:
+    """The hub replays everything once more, and the application wants it (HIST-14)."""
+    return evolve(inbox, known=Recent(), slots=Recent(), signals=Recent(), recalled=Recent())
 
 
 def _repeated(inbox: InboxState, known: Known, number: int, turn: Turn) -> InboxState:

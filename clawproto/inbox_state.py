@@ -4,7 +4,8 @@ from attrs import frozen
 
 from clawproto.app_events import Delivery
 from clawproto.config import Capabilities
-from clawproto.persistent import IntMap, StrMap
+from clawproto.persistent import IntMap
+from clawproto.recent import Recent
 from clawproto.wire.values import HelloOk
 
 ACK_MODE_V2 = "dseq"
@@ -60,41 +61,19 @@ class Place:
 
 @frozen
 class Known:
-    """A message that has been handed over before.
+    """A message, or the content of a slot, that has been handed over before.
 
     Attributes:
         fingerprint: of its content; another one makes the repeat an update (SEND-19).
         final: it did not carry ``stream_merged`` (STREAM-14).
         delivery: number under which it was handed over; None if it bore none.
+        receipted: generation of the socket on which its receipt went out; 0 if none did (DEL-4).
     """
 
     fingerprint: int
     final: bool
     delivery: int | None
-
-
-@frozen
-class Memory:
-    """The messages handed over, by id, in two generations of half the limit each.
-
-    When the younger one is full, the older one is forgotten: no order has to be kept, message by message.
-    """
-
-    young: StrMap[Known] = StrMap()
-    old: StrMap[Known] = StrMap()
-
-    def get(self, message_id: str) -> Known | None:
-        """What is known of this message."""
-        known = self.young.get(message_id)
-        return self.old.get(message_id) if known is None else known
-
-    def put(self, message_id: str, known: Known, limit: int) -> "Memory":
-        """The memory with this message as the youngest; unchanged for a limit of 0."""
-        if limit == 0:
-            return self
-        young = self.young.set(message_id, known)
-        full = len(young) * 2 > max(limit, 2)
-        return Memory(StrMap.of([(message_id, known)]), self.young) if full else Memory(young, self.old)
+    receipted: int = 0
 
 
 @frozen
@@ -106,6 +85,9 @@ class InboxState:
         deliveries: how many delivery numbers were given out; none is ever used again.
         places: what the application holds, by delivery number.
         known: messages handed over; bounded by `Policy.remembered_messages`.
+        slots: reactions handed over, by target and reactor (RX-3).
+        signals: notify signals handed over, by event id (NOTIFY-2).
+        recalled: ids of messages that were withdrawn (RECALL-1).
         ack_due: monotonic ms of the debounced ack (R2-13).
         repeat_due: monotonic ms of the regular ack (R2-15).
         replay_until: monotonic ms at which the replay counts as over for want of frames; None if it is over (RPL-7).
@@ -114,7 +96,10 @@ class InboxState:
     stream: Stream | None = None
     deliveries: int = 0
     places: IntMap[Place] = IntMap()
-    known: Memory = Memory()
+    known: Recent[Known] = Recent()
+    slots: Recent[Known] = Recent()
+    signals: Recent[Known] = Recent()
+    recalled: Recent[Known] = Recent()
     ack_due: int | None = None
     repeat_due: int | None = None
     replay_until: int | None = None

@@ -20,7 +20,6 @@ from clawproto.effects import Abort, Close, Open, Reconnect, SendFrame
 from clawproto.events import Closed, Opened, OpenFailed
 from clawproto.evolving import evolve
 from clawproto.inbox_state import delivery_mode
-from clawproto.indicator import send_typing
 from clawproto.link_state import (
     Closing,
     Down,
@@ -36,7 +35,7 @@ from clawproto.link_state import (
 from clawproto.timing import reconnect_delay_ms, takeover_floor_ms
 from clawproto.tokens_state import TokenState, current_tokens, is_in_flight, is_near_expiry, may_open
 from clawproto.turn import Turn
-from clawproto.wire.codec import encode_connect, encode_ping
+from clawproto.wire.codec import encode_connect, encode_ping, excerpt
 from clawproto.wire.values import Challenge, Frame, HelloFail, HelloOk
 
 CODE_NORMAL = 1000
@@ -142,7 +141,7 @@ def accepted(link: LinkState, phase: Greeting, hello: HelloOk, tokens: TokenStat
     device_id = hello.device_id or socket_device_id(link, tokens, turn)
     turn.emit(Ready(device_id, delivery_mode(hello, turn.config.capabilities)))
     online = Online(phase.generation, since=turn.mono, heard_at=turn.mono)
-    return evolve(link, phase=online, device_id=device_id, typing=())
+    return evolve(link, phase=online, device_id=device_id)
 
 
 def refused(
@@ -223,10 +222,10 @@ def resumed(link: LinkState, turn: Turn) -> LinkState:
     return evolve(link, paused_since=None, overrun=False)
 
 
-def rejected_frame(link: LinkState, event: str | None, problem: str, excerpt: str, turn: Turn) -> LinkState:
-    """Count an unusable frame and tell the application; the connection goes on (ENV-12)."""
+def rejected_frame(link: LinkState, event: str | None, problem: str, data: str | bytes, turn: Turn) -> LinkState:
+    """Count an unusable frame and put it into quarantine; the connection goes on (ENV-12, R2-11)."""
     dropped = link.frames_rejected + 1
-    turn.emit(FrameRejected(event, problem, excerpt, dropped))
+    turn.emit(FrameRejected(event, problem, excerpt(data), dropped, data[: turn.policy.quarantine_limit]))
     return evolve(link, frames_rejected=dropped)
 
 
@@ -238,13 +237,11 @@ def close(
 ) -> LinkState:
     """Close in good order and be `Down` until ``not_before`` (None: until something else happens).
 
-    Our typing is ended first (CLOSE-12); the caller has flushed the acks (R2-16). A delay that is running stays.
+    The caller has ended our typing and flushed the acks (CLOSE-12, R2-16). A delay that is running stays.
     """
     phase = link.phase
     match phase:
         case Online():
-            for chat_id in link.typing:
-                send_typing(phase.generation, chat_id, False, turn)
             turn.do(Close(phase.generation, code, reason))
         case Waiting() | Greeting():
             turn.do(Close(phase.generation, code, reason))
@@ -263,7 +260,7 @@ def close(
         planned,
         reason,
     )
-    return evolve(link, phase=closing, typing=())
+    return evolve(link, phase=closing)
 
 
 def give_up(link: LinkState, reason: str, turn: Turn, *, code: int = CODE_NORMAL) -> LinkState:
@@ -309,8 +306,8 @@ def stop(link: LinkState, turn: Turn) -> LinkState:
     return link if isinstance(link.phase, Closing) else evolve(link, phase=Ended())
 
 
-def closed(link: LinkState, event: Closed, turn: Turn) -> LinkState:
-    """The socket is gone (CLOSE table)."""
+def closed(link: LinkState, event: Closed, turn: Turn, *, asked_for: bool = False) -> LinkState:
+    """The socket is gone (CLOSE table). ``asked_for``: the hub closed it at our request (HIST-14)."""
     phase = link.phase
     if event.generation != generation(link):
         return link
@@ -323,7 +320,7 @@ def closed(link: LinkState, event: Closed, turn: Turn) -> LinkState:
     if event.code in CODES_TAKEN_OVER:
         return _taken_over(link, event, turn)
     floor = 0
-    if isinstance(phase, Online) and event.code != CODE_TOO_LARGE:
+    if isinstance(phase, Online) and event.code != CODE_TOO_LARGE and not asked_for:
         floor = turn.policy.unexplained_floor_ms  # CLOSE-5
     return _retry(link, event.code, event.reason, turn, floor)
 
@@ -355,13 +352,13 @@ def _retry(link: LinkState, code: int | None, reason: str, turn: Turn, floor_ms:
     attempts = link.attempts + 1
     delay = max(floor_ms, reconnect_delay_ms(attempts, turn.draw("reconnect"), turn.policy))
     turn.emit(Disconnected(code, reason[:200], delay))
-    return evolve(link, phase=Down(turn.mono + delay, turn.mono + floor_ms), attempts=attempts, typing=())
+    return evolve(link, phase=Down(turn.mono + delay, turn.mono + floor_ms), attempts=attempts)
 
 
 def _down(link: LinkState, phase: Closing, code: int | None, turn: Turn) -> LinkState:
     wait = None if phase.not_before is None or link.overrun else max(0, phase.not_before - turn.mono)
     turn.emit(Disconnected(code, phase.reason, wait, phase.planned))
-    return evolve(link, phase=Down(phase.not_before or turn.mono), typing=())
+    return evolve(link, phase=Down(phase.not_before or turn.mono))
 
 
 def deadline(link: LinkState, tokens: TokenState, turn: Turn) -> int | None:

@@ -104,7 +104,6 @@ class LinkState:
         takeovers: evictions within the window (O-10).
         taken_over_at: monotonic ms of the last of them.
         device_id: resolved by the hub in the last ``hello-ok`` (HS-8).
-        typing: chats in which our indicator is on (TYPE-1).
         paused_since: the application inbox is full and the reading has stopped.
         overrun: it stayed full for too long; offline until there is room.
         frames_rejected: unusable frames so far (ENV-12).
@@ -115,7 +114,6 @@ class LinkState:
     takeovers: int = 0
     taken_over_at: int = 0
     device_id: str | None = None
-    typing: tuple[str, ...] = ()
     paused_since: int | None = None
     overrun: bool = False
     frames_rejected: int = 0

@@ -12,15 +12,13 @@ An entry lives until it is answered; `told` says whether its sender has been tol
 
 from collections.abc import Iterator
 
-from attrs import frozen
-
 from clawproto import gates
 from clawproto.app_events import AckAnomaly, RefusalReceived, SendSettled
 from clawproto.effects import SendFrame
-from clawproto.events import Send
+from clawproto.events import React, Send
 from clawproto.evolving import evolve
-from clawproto.gates import Gates, blocking, close_way, is_valid_chat
-from clawproto.persistent import IntMap, StrMap
+from clawproto.gates import blocking, close_way, is_valid_chat
+from clawproto.outbox_state import Entry, OutboxState
 from clawproto.results import (
     LoggedOutResult,
     Receipt,
@@ -35,61 +33,12 @@ from clawproto.timing import earliest
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_envelope, encode_message_payload
 from clawproto.wire.json_text import write
+from clawproto.wire.signals import encode_reaction
 from clawproto.wire.values import Ack, Refusal
 
 EVENT_SEND = "message.send"
 EVENT_REPLY = "message.reply"
-
-
-@frozen
-class Entry:
-    """One message on its way.
-
-    Attributes:
-        command: whoever waits for it; None once told.
-        payload: the payload's JSON text, minted id included: the same bytes on every transmission (SEND-5).
-        size: of payload and routing in bytes.
-        trace_id: of every transmission, so that the answer to any of them finds it (SEND-15).
-        generation: the socket that carried it last; 0 if none did.
-        repeated: the deadline has passed on that socket and the message went out once more (SEND-14).
-        due: slot in the order of deadlines; 0 if none runs.
-    """
-
-    command: int | None
-    chat_id: str
-    message_id: str
-    event: str
-    payload: str
-    to: str | None
-    size: int
-    trace_id: str
-    generation: int = 0
-    repeated: bool = False
-    due: int = 0
-
-
-@frozen
-class OutboxState:
-    """Everything that the outbox machine knows.
-
-    Attributes:
-        entries: by number, in the order of the commands (SEND-17).
-        by_trace, by_message: indexes into `entries`.
-        due: deadlines in the order in which they fall due: slot to (monotonic ms, entry).
-        queued: numbers of entries that were never transmitted, oldest first (SEND-20).
-        told: numbers of entries whose sender was told "undecided", oldest first; bounded.
-        gates: see `clawproto.gates`.
-    """
-
-    entries: IntMap[Entry] = IntMap()
-    by_trace: StrMap[int] = StrMap()
-    by_message: StrMap[int] = StrMap()
-    due: IntMap[tuple[int, int]] = IntMap()
-    queued: IntMap[None] = IntMap()
-    told: IntMap[None] = IntMap()
-    gates: Gates = Gates()
-    next_number: int = 1
-    next_due: int = 1
+EVENT_REACTION = "message.reaction"
 
 
 # --- sending -------------------------------------------------------------------------------------------------------
@@ -117,26 +66,53 @@ def send(outbox: OutboxState, command: Send, online: int | None, turn: Turn) -> 
     trace_id = f"s-{turn.mint()}" if earlier is None else earlier.trace_id
     if earlier is not None:  # told undecided, and sent again under its id: this takes its place (SEND-14)
         outbox = _remove(outbox, outbox.by_message.get(message_id, 0))
-    number = outbox.next_number
     event = EVENT_SEND if command.reply is None else EVENT_REPLY
+    outbox = evolve(outbox, by_message=outbox.by_message.set(message_id, outbox.next_number))
     entry = Entry(command.command, command.chat_id, message_id, event, payload, to, size, trace_id)
+    return _enter(outbox, entry, online, turn)
+
+
+def react(outbox: OutboxState, command: React, user_id: str, online: int | None, turn: Turn) -> OutboxState:
+    """Take a reaction up like a message. It has no id of its own (RX-1): answers to it are matched by trace alone, and
+    transmitting it again changes nothing, since its slot is what counts (RX-3)."""
+    slot_id = f"rxn:{command.target_message_id}:{user_id}"
+    problem = _blocked(outbox, command.chat_id, slot_id, turn)
+    if problem is not None:
+        turn.resolve(command.command, problem)
+        return outbox
+    try:
+        payload = encode_reaction(command.target_message_id, command.emoji)
+    except ValueError as error:
+        turn.resolve(command.command, SendRejected(command.chat_id, slot_id, "unencodable", str(error)))
+        return outbox
+    trace_id, size = f"s-{turn.mint()}", len(payload.encode("utf-8", "surrogatepass"))
+    entry = Entry(command.command, command.chat_id, slot_id, EVENT_REACTION, payload, None, size, trace_id)
+    return _enter(outbox, entry, online, turn)
+
+
+def _enter(outbox: OutboxState, entry: Entry, online: int | None, turn: Turn) -> OutboxState:
+    number = outbox.next_number
     outbox = evolve(
         outbox,
         entries=outbox.entries.set(number, entry),
-        by_trace=outbox.by_trace.set(trace_id, number),
-        by_message=outbox.by_message.set(message_id, number),
+        by_trace=outbox.by_trace.set(entry.trace_id, number),
         queued=outbox.queued.set(number, None),
         next_number=number + 1,
     )
     return _bound_queue(outbox, turn) if online is None else _transmit(outbox, number, online, turn)
 
 
+def _blocked(outbox: OutboxState, chat_id: str, message_id: str, turn: Turn) -> SendResult | None:
+    if not is_valid_chat(chat_id, turn):
+        return SendRejected(chat_id, message_id, "invalid_chat_id", "chat ids begin with cnv_")
+    gate = blocking(outbox.gates, chat_id, turn)
+    return None if gate is None else SendGated(chat_id, gate.code, max(0, (gate.until or 0) - turn.mono))
+
+
 def _problem(outbox: OutboxState, command: Send, message_id: str, turn: Turn) -> SendResult | None:
-    if not is_valid_chat(command.chat_id, turn):
-        return SendRejected(command.chat_id, message_id, "invalid_chat_id", "chat ids begin with cnv_")
-    gate = blocking(outbox.gates, command.chat_id, turn)
-    if gate is not None:
-        return SendGated(command.chat_id, gate.code, max(0, (gate.until or 0) - turn.mono))
+    blocked = _blocked(outbox, command.chat_id, message_id, turn)
+    if blocked is not None:
+        return blocked
     earlier = _earlier(outbox, message_id)
     if earlier is not None and earlier.command is not None:
         return SendRejected(command.chat_id, message_id, "duplicate_id", "a send with this id is under way")
@@ -259,7 +235,7 @@ def _accept(
     entry = outbox.entries.get(number)
     assert entry is not None
     final = message_id or entry.message_id
-    if final != entry.message_id:
+    if final != entry.message_id and entry.event != EVENT_REACTION:
         turn.emit(AckAnomaly(entry.message_id, final))
     if entry.command is not None:
         turn.resolve(entry.command, Receipt(entry.chat_id, final, accepted_at, entry.message_id))
@@ -269,13 +245,22 @@ def _accept(
 
 
 def refused(
-    outbox: OutboxState, trace_id: str, chat_id: str | None, refusal: Refusal, exempt: str | None, turn: Turn
+    outbox: OutboxState,
+    trace_id: str,
+    chat_id: str | None,
+    refusal: Refusal,
+    exempt: str | None,
+    turn: Turn,
+    *,
+    expected: bool = False,
 ) -> OutboxState:
     """``message.error``: terminal for that message, whatever the code (ERR-2, ERR-3, ERR-5); it may gate the chat
-    (ERR-9). ``exempt`` is the direct conversation with the owner (ERR-15)."""
+    (ERR-9). ``exempt`` is the direct conversation with the owner (ERR-15), ``expected`` tells that it belongs to
+    something else that we sent."""
     number = _find(outbox, trace_id, refusal.message_id)
     if number is None:
-        turn.emit(RefusalReceived(chat_id, refusal.message_id, refusal.code, refusal.reason))
+        if not expected:
+            turn.emit(RefusalReceived(chat_id, refusal.message_id, refusal.code, refusal.reason))
     else:
         entry = outbox.entries.get(number)
         chat_id = chat_id or (entry.chat_id if entry is not None else None)
@@ -301,7 +286,7 @@ def _remove(outbox: OutboxState, number: int) -> OutboxState:
         outbox,
         entries=outbox.entries.remove(number),
         by_trace=outbox.by_trace.remove(entry.trace_id),
-        by_message=outbox.by_message.remove(entry.message_id),
+        by_message=outbox.by_message if entry.event == EVENT_REACTION else outbox.by_message.remove(entry.message_id),
         due=outbox.due.remove(entry.due) if entry.due else outbox.due,
         queued=outbox.queued.remove(number),
         told=outbox.told.remove(number),

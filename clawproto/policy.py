@@ -95,6 +95,7 @@ class Policy:
     presence_limit: int = field(default=16, validator=ge(0))  # PRES-4
     remembered_slots: int = field(default=4096, validator=ge(2))  # RX-3, READ-4: reactions and marks, at least half
     remembered_signals: int = field(default=1024, validator=ge(2))  # NOTIFY-2: event ids, at least half
+    read_marks_owed: int = field(default=512, validator=ge(1))  # READ-1: chats, while offline
     permission_cards: int = field(default=256, validator=ge(1))  # PERM-3: open at a time, the oldest makes room
     streams_followed: int = field(default=64, validator=ge(1))  # STREAM-9: of others, at a time
     stream_silence_ms: int = _ms(600 * SECOND_MS)  # after which a stream of somebody else is discarded

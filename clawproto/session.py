@@ -3,19 +3,34 @@
 Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42, OUT-7, OUT-11, TOK-12.
 
     event --> the machine that it concerns --> signals to the others --> whatever is due --> effects
-              tokens, link, inbox, outbox, rest, pairing                 (advance)
+              tokens, link, inbox, outbox, rest, pairing,                (advance)
+              typing, signals, streams, drafts, history
 """
 
 from typing import assert_never
 
-from clawproto import connection, gates, inbox, indicator, link, outbox, pairing, rest, tokens, tokens_answers
+from clawproto import (
+    connection,
+    drafts,
+    history,
+    inbox,
+    indicator,
+    link,
+    outbox,
+    pairing,
+    rest,
+    signals,
+    streams,
+    tokens,
+    tokens_answers,
+)
+from clawproto.carrying_out import carry_out
 from clawproto.config import Config
 from clawproto.credentials import Credentials, Guard
 from clawproto.downlink import receive
 from clawproto.effects import Effect
 from clawproto.errors import Misuse
 from clawproto.events import (
-    CallRest,
     Closed,
     CredentialsLoaded,
     Event,
@@ -24,14 +39,10 @@ from clawproto.events import (
     HttpFailed,
     Opened,
     OpenFailed,
-    Pair,
     ReceiverPaused,
     ReceiverResumed,
-    Refresh,
     Reloaded,
-    Send,
     Settle,
-    SetTyping,
     Start,
     Stop,
     StoreConflicted,
@@ -43,7 +54,7 @@ from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.link import CODE_TOO_LARGE
 from clawproto.link_state import Down, Ended, generation, is_online
-from clawproto.results import LoggedOutResult, NotPaired, RefreshSkipped, StoppedResult
+from clawproto.results import LoggedOutResult, StoppedResult
 from clawproto.state import State
 from clawproto.timing import earliest
 from clawproto.tokens_state import guard, is_in_flight, is_settled
@@ -86,8 +97,6 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             return state
         case Settle(delivery=delivery):
             return evolve(state, inbox=inbox.settle(state.inbox, delivery, turn))
-        case Send():
-            return _send(state, event, turn)
         case Start():
             return evolve(
                 state,
@@ -103,18 +112,6 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             return evolve(state, link=link.paused(state.link, turn))
         case ReceiverResumed():
             return evolve(state, link=link.resumed(state.link, turn))
-        case Refresh(command=command):
-            return _refresh(state, command, turn)
-        case SetTyping(chat_id=chat_id, is_typing=is_typing):
-            return _set_typing(state, chat_id, is_typing, turn)
-        case CallRest():
-            return evolve(state, rest=rest.call(state.rest, event, state.tokens, turn))
-        case Pair(command=command):
-            if state.tokens.stopped:
-                turn.resolve(command, StoppedResult())
-                return state
-            known = state.tokens.credentials
-            return evolve(state, pairing=pairing.begin(state.pairing, event, known, turn))
         case Opened():
             return evolve(state, link=link.opened(state.link, event, turn))
         case OpenFailed():
@@ -128,35 +125,10 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             state = evolve(state, pairing=changed, tokens=tokens_answers.store_report(state.tokens, event, turn))
             return state if paired is None else _load(state, CredentialsLoaded(paired), turn, paired=True)
         case _:
-            assert_never(event)
+            return carry_out(state, event, turn)
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
-
-
-def _send(state: State, event: Send, turn: Turn) -> State:
-    if state.tokens.stopped:
-        turn.resolve(event.command, StoppedResult())
-        return state
-    if state.tokens.status in ("logged-out", "absent"):
-        turn.resolve(event.command, LoggedOutResult() if state.tokens.status == "logged-out" else NotPaired())
-        return state
-    online = connection.online_generation(state)
-    return evolve(state, outbox=outbox.send(state.outbox, event, online, turn))
-
-
-def _refresh(state: State, command: int, turn: Turn) -> State:
-    if state.tokens.status == "absent" and not state.tokens.stopped:
-        turn.resolve(command, RefreshSkipped("no-refresh-token"))
-        return state
-    return evolve(state, tokens=tokens.request(state.tokens, "caller", command, turn))
-
-
-def _set_typing(state: State, chat_id: str, is_typing: bool, turn: Turn) -> State:
-    blocked = gates.blocking(state.outbox.gates, chat_id, turn, typing=True) is not None
-    if blocked or not gates.is_valid_chat(chat_id, turn):
-        return state
-    return evolve(state, link=indicator.set_typing(state.link, chat_id, is_typing=is_typing, turn=turn))
 
 
 def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
@@ -172,7 +144,8 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
 
 
 def _stop(state: State, turn: Turn) -> State:
-    state = connection.flush(state, turn)
+    state = connection.flush(connection.end_activities(state, turn), turn)
+    history.end_reset(state.reset, StoppedResult(), turn)
     return evolve(
         state,
         tokens=tokens.stop(state.tokens),
@@ -180,6 +153,7 @@ def _stop(state: State, turn: Turn) -> State:
         outbox=outbox.stopped(state.outbox, turn),
         rest=rest.end_all(state.rest, StoppedResult(), turn),
         pairing=pairing.stop(state.pairing, turn),
+        reset=None,
     )
 
 
@@ -191,7 +165,10 @@ def _closed(state: State, event: Closed, turn: Turn) -> State:
         return state
     if event.code == CODE_TOO_LARGE:
         state = evolve(state, outbox=outbox.frame_too_large(state.outbox, event.generation, turn))
-    return evolve(state, link=link.closed(state.link, event, turn))
+    asked_for = is_online(state.link) and history.is_confirmation(state.reset, event.generation, event.code)
+    if asked_for:
+        state = connection.reset_confirmed(state, turn)
+    return evolve(state, link=link.closed(state.link, event, turn, asked_for=asked_for))
 
 
 def _http_report(state: State, event: HttpAnswered | HttpFailed, turn: Turn) -> State:
@@ -221,10 +198,12 @@ def _settle_signals(state: State, turn: Turn) -> State:
             case FlightEnded():
                 state = evolve(state, rest=rest.give_up_waiting(state.rest, turn))
             case LogoutBegun():
-                state = connection.close(state, "logged out", turn)
+                state = connection.close(connection.end_activities(state, turn), "logged out", turn)
             case LogoutEnded():
+                history.end_reset(state.reset, LoggedOutResult(), turn)
                 state = evolve(
                     state,
+                    reset=None,
                     outbox=outbox.logged_out(state.outbox, turn),
                     rest=rest.end_all(state.rest, LoggedOutResult(), turn),
                 )
@@ -268,6 +247,7 @@ def _advance(state: State, turn: Turn) -> State:
         sent = outbox.advance(state.outbox, connection.online_generation(state), turn)
         if sent is not state.outbox:
             state = evolve(state, outbox=sent)
+        state = _advance_activities(state, turn)
         redeemed = pairing.advance(state.pairing, turn)
         if redeemed is not state.pairing:
             state = evolve(state, pairing=redeemed)
@@ -275,8 +255,29 @@ def _advance(state: State, turn: Turn) -> State:
             return state
 
 
+def _advance_activities(state: State, turn: Turn) -> State:
+    """Typing, signals, streams: most of the time there is nothing of the kind."""
+    online, way = connection.online_generation(state), state.outbox.gates
+    if state.typing and (shown := indicator.advance(state.typing, way, online, turn)) is not state.typing:
+        state = evolve(state, typing=shown)
+    if (noted := signals.advance(state.signals, state.tokens.offset, turn)) is not state.signals:
+        state = evolve(state, signals=noted)
+    if (followed := streams.advance(state.streams, turn)) is not state.streams:
+        state = evolve(state, streams=followed)
+    if len(state.drafts) and (written := drafts.advance(state.drafts, way, online, turn)) is not state.drafts:
+        state = evolve(state, drafts=written)
+    if (reset := history.advance(state.reset, turn)) is not state.reset:
+        state = evolve(state, reset=reset)
+    return state
+
+
 def _deadline(state: State, turn: Turn) -> int | None:
     return earliest(
+        indicator.deadline(state.typing),
+        signals.deadline(state.signals, state.tokens.offset, turn),
+        streams.deadline(state.streams),
+        drafts.deadline(state.drafts) if len(state.drafts) else None,
+        history.deadline(state.reset),
         tokens.deadline(state.tokens, turn),
         link.deadline(state.link, state.tokens, turn),
         inbox.deadline(state.inbox),

@@ -3,11 +3,17 @@
 from attrs import frozen
 
 from clawproto.config import Config
+from clawproto.drafts import Drafts
+from clawproto.history import Reset
 from clawproto.inbox_state import InboxState
+from clawproto.indicator import IndicatorState
 from clawproto.link_state import LinkState
-from clawproto.outbox import OutboxState
+from clawproto.outbox_state import OutboxState
 from clawproto.pairing import PairingState
+from clawproto.persistent import StrMap
 from clawproto.rest import RestState
+from clawproto.signals import SignalState
+from clawproto.streams import StreamState
 from clawproto.tokens_state import TokenState
 from clawproto.turn import Counters
 
@@ -33,3 +39,8 @@ class State:
     outbox: OutboxState = OutboxState()
     rest: RestState = RestState()
     pairing: PairingState = None
+    typing: IndicatorState = ()
+    signals: SignalState = SignalState()
+    streams: StreamState = StreamState()
+    drafts: Drafts = StrMap()
+    reset: Reset | None = None

@@ -34,20 +34,27 @@ from clawproto.effects import (
     Swap,
 )
 from clawproto.events import (
+    AppendStream,
     CallRest,
     CredentialsLoaded,
     Event,
+    FinishStream,
     HttpAnswered,
     HttpFailed,
+    OpenStream,
     Pair,
+    React,
     Refresh,
     Reloaded,
+    ResetCursor,
     Send,
     Start,
     Stop,
     StoreConflicted,
     Stored,
     Tick,
+    TransferHistory,
+    WatchPresence,
 )
 from clawproto.http import HttpRequest
 from clawproto.instant import Instant
@@ -143,7 +150,19 @@ def _note_event(history: History, before: State, event: Event) -> History:
                     history = evolve(history, spent=history.spent | {spent.digest})
         case Stop():
             history = evolve(history, ended=True)
-        case Refresh(command=command) | Send(command=command) | CallRest(command=command) | Pair(command=command):
+        case (
+            Refresh(command=command)
+            | Send(command=command)
+            | React(command=command)
+            | CallRest(command=command)
+            | Pair(command=command)
+            | WatchPresence(command=command)
+            | TransferHistory(command=command)
+            | ResetCursor(command=command)
+            | OpenStream(command=command)
+            | AppendStream(command=command)
+            | FinishStream(command=command)
+        ):
             _require(command not in history.open_commands | history.resolved, "I9", f"the test reuses {command}")
             history = evolve(history, open_commands=history.open_commands | {command})
         case Start() | CredentialsLoaded():

@@ -38,7 +38,8 @@ def _exceeds(data: str | bytes, limit: int) -> bool:
     return len(data.encode("utf-8", "surrogatepass")) > limit
 
 
-def _excerpt(data: str | bytes) -> str:
+def excerpt(data: str | bytes) -> str:
+    """The beginning of a message as encodable text."""
     if isinstance(data, bytes):
         return data[:EXCERPT_LIMIT].decode("utf-8", "replace")
     return data[:EXCERPT_LIMIT].encode("utf-8", "replace").decode("utf-8")
@@ -55,20 +56,20 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
         A `Frame`, whose payload may be a `MalformedPayload`; or a `BadFrame`, to be counted and dropped (ENV-12).
     """
     if _exceeds(data, limit):
-        return BadFrame("too-long", _excerpt(data))
+        return BadFrame("too-long", excerpt(data))
     try:
         source = json_backend.loads(data)
     except json_backend.NotJson as error:
-        return BadFrame(error.problem, _excerpt(data))
+        return BadFrame(error.problem, excerpt(data))
     if not isinstance(source, dict):
-        return BadFrame("not-an-object", _excerpt(data))
+        return BadFrame("not-an-object", excerpt(data))
     get = source.get
     dseq = optional_integer(get("dseq"))
     if get("version") != VERSION:
-        return BadFrame("version", _excerpt(data), dseq)
+        return BadFrame("version", excerpt(data), dseq)
     event = get("event")
     if not isinstance(event, str):
-        return BadFrame("no-event", _excerpt(data), dseq)
+        return BadFrame("no-event", excerpt(data), dseq)
     return Frame(
         event,
         read_payload(event, get("payload")),

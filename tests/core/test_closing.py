@@ -107,7 +107,7 @@ def test_while_closing_answers_and_messages_still_count_but_nothing_is_sent() ->
     bench.run_for(1_000)
     assert len(bench.uplinks()) == before
     bench.step(Closed(1, 1000))
-    assert [one["event"] for one in bench.uplinks()[before:]] == ["connect", "message.send"]
+    assert [one["event"] for one in bench.uplinks()[before:]] == ["connect", "message.send", "typing.update"]
     assert command not in bench.results
 
 

@@ -41,7 +41,8 @@ def is_gated(bench: LinkBench, chat_id: str = CHAT) -> bool:
 
 
 def may_type(bench: LinkBench, chat_id: str = CHAT) -> bool:
-    """Whether a typing update goes out now."""
+    """Whether a typing update goes out now, when we begin to write."""
+    bench.type(False, chat_id)
     return len(bench.uplinks("typing.update", bench.type(chat_id=chat_id))) == 1
 
 

@@ -38,7 +38,7 @@ def test_nothing_is_sent_before_the_challenge_and_only_connect_before_hello_ok()
     assert connect["trace_id"] not in ("", "challenge")
 
     bench.hello_now()
-    assert [one["event"] for one in bench.uplinks()] == ["connect", "message.send", "message.send"]
+    assert [one["event"] for one in bench.uplinks()] == ["connect", "message.send", "message.send", "typing.update"]
 
 
 @pytest.mark.rule("HS-2")

@@ -234,6 +234,7 @@ def test_what_was_transmitted_once_does_not_count_in_the_queue() -> None:
 def test_typing_is_not_queued() -> None:
     bench = LinkBench(greet=False)
     bench.type()
+    bench.type(False)
     bench.challenge_now()
     bench.hello_now()
     assert not bench.uplinks("typing.update")
