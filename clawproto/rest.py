@@ -108,23 +108,30 @@ def http_report(
     pending = rest.calls.get(command)
     assert pending is not None
     rest = evolve(rest, by_request=rest.by_request.remove(event.request))
-    if isinstance(event, HttpAnswered) and event.answer.status in UNAUTHORIZED and not pending.status:
+    if isinstance(event, HttpAnswered) and _is_auth_error(event, pending.command) and not pending.status:
         pending = evolve(pending, request=0, status=event.answer.status)
         rest = evolve(rest, calls=rest.calls.set(command, pending))
         pair = current_tokens(tokens)
         if pair is not None and pair.access.digest != pending.presented and not tokens.stopped:
             return _send(rest, pending, tokens, turn), "done"  # swapped while the call was under way (REST-6)
         return rest, "refresh"
-    return _resolve(rest, command, _result(event), turn), "done"
+    return _resolve(rest, command, _result(event, pending.command), turn), "done"
 
 
-def _result(event: HttpAnswered | HttpFailed) -> RestResult:
+def _is_auth_error(event: HttpAnswered, command: CallRest) -> bool:
+    if event.answer.status in UNAUTHORIZED:
+        return True
+    envelope = read_envelope(event.answer) if command.auth_codes else None
+    return envelope is not None and envelope.code in command.auth_codes  # MEDIA-3
+
+
+def _result(event: HttpAnswered | HttpFailed, command: CallRest) -> RestResult:
     """REST-2."""
     if isinstance(event, HttpFailed):
         return RestFailed(event.sent, event.detail)
     answer = event.answer
     envelope = read_envelope(answer)
-    if answer.status in UNAUTHORIZED:
+    if answer.status in UNAUTHORIZED or (envelope is not None and envelope.code in command.auth_codes):
         return RestUnauthorized(answer.status, "" if envelope is None else envelope.text)
     if envelope is None:
         if answer.status >= 400:

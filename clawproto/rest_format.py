@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from clawproto.http import HttpAnswer, HttpRequest
+from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto.json_types import Json
 from clawproto.secret import Secret
 from clawproto.wire import json_backend
@@ -48,7 +48,13 @@ def pairing_request(base_url: str, device_id: str, body: Mapping[str, Json]) -> 
 
 
 def authenticated_request(
-    base_url: str, device_id: str, access: Secret, method: str, path: str, body: bytes | None, content_type: str
+    base_url: str,
+    device_id: str,
+    access: Secret,
+    method: str,
+    path: str,
+    body: bytes | FileBody | None,
+    content_type: str,
 ) -> HttpRequest:
     """Any other call (REST-1)."""
     headers: tuple[tuple[str, str], ...] = (
@@ -57,7 +63,10 @@ def authenticated_request(
     )
     if body is not None:
         headers = (*headers, ("content-type", content_type))
-    return HttpRequest(method, f"{base_url}{path}", headers, body)
+    url = f"{base_url}{path}"
+    if isinstance(body, FileBody):
+        return HttpRequest(method, url, headers, file=body)
+    return HttpRequest(method, url, headers, body)
 
 
 def websocket_url(base_url: str) -> str:

@@ -41,7 +41,7 @@ class UplinkRecord:
 class Context:
     """The hub's tables. Parts change them and append effects; nobody reads a clock."""
 
-    def __init__(self, settings: HubSettings, seed: bytes, now: Instant) -> None:
+    def __init__(self, settings: HubSettings, seed: bytes, now: Instant, media: MediaStore) -> None:
         self.settings = settings
         self.now = now
         self.entropy = Entropy(seed)
@@ -49,7 +49,7 @@ class Context:
         self.directory = Directory()
         self.tokens = TokenDesk(self.entropy)
         self.switches = Switches()
-        self.media = MediaStore()
+        self.media = media
         self.connections: dict[int, Connection] = {}
         self.sessions: dict[tuple[str, str], Connection] = {}
         self.takeovers: dict[tuple[str, str], deque[int]] = {}

@@ -25,6 +25,7 @@ from clawproto.hub.inputs import (
     SocketWritten,
     Tick,
 )
+from clawproto.hub.media_store import MediaMemory, MediaStore
 from clawproto.hub.settings import HubSettings
 from clawproto.instant import Instant
 
@@ -36,13 +37,14 @@ class Hub(Controls):
         settings: all numbers; `Controls.configure` changes them later.
         seed: 1 to 64 bytes; every id, nonce and token derives from it.
         now: the first moment; may not lie after that of any later call.
+        media: where uploads are kept; None keeps them in memory.
 
     Raises:
         ValueError: an unusable seed.
     """
 
-    def __init__(self, settings: HubSettings, seed: bytes, now: Instant) -> None:
-        super().__init__(Context(settings, seed, now))
+    def __init__(self, settings: HubSettings, seed: bytes, now: Instant, media: MediaStore | None = None) -> None:
+        super().__init__(Context(settings, seed, now, MediaMemory() if media is None else media))
         self.advance(now)
 
     def handle(self, event: HubInput, now: Instant) -> list[HubEffect]:

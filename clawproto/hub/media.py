@@ -57,7 +57,7 @@ def upload(context: Context, request: HttpReceived) -> Answer:
 
 def download(context: Context, path: str) -> Answer:
     """Serve an object: pictures, sound and film inline, everything else as an attachment (MEDIA-10)."""
-    item = context.media.objects.get(path.removeprefix("/media/").partition("/")[0])
+    item = context.media.get(path.removeprefix("/media/").partition("/")[0])
     if item is None:
         return NOT_FOUND
     inline = item.mime in _INLINE or item.mime.startswith(("video/", "audio/"))

@@ -10,19 +10,19 @@ through a proxy) is "not sent", everything from there on is "sent".
 import os
 import ssl
 import zlib
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from logging import Filter, LogRecord, getLogger
 from types import TracebackType
-from typing import cast
+from typing import Protocol, cast
 from weakref import WeakValueDictionary
 
 import anyio
 import httpx2
 
-from clawproto.http import HttpAnswer, HttpRequest
+from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto_io.errors import HttpFailure
 from clawproto_io.logs import logger
 
@@ -94,6 +94,7 @@ class HttpRunner:
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=5.0),
         )
         self._body_limit = body_limit
+        self.sources: dict[int, BodySource] = {}
         getLogger("httpx2").addFilter(_quiet)
 
     async def __aenter__(self) -> "HttpRunner":
@@ -141,11 +142,16 @@ class HttpRunner:
     async def _exchange(self, http: HttpRequest, seconds: float, wire: "_Wire") -> HttpAnswer:
         named = {name.lower() for name, _ in http.headers}
         extra = [] if "accept-encoding" in named else [("accept-encoding", "identity")]
+        content: bytes | AsyncGenerator[bytes] | None = http.body
+        length: list[tuple[str, str]] = []
+        if http.file is not None:
+            content = _streamed(http.file, self.sources.get(http.file.source))
+            length = [("content-length", str(len(http.file)))]
         request = self._client.build_request(
             http.method,
             http.url,
-            headers=[*http.headers, *extra],
-            content=http.body,
+            headers=[*http.headers, *extra, *length],
+            content=content,
             # Single steps end a little before the whole: the library closes the socket after a timeout of its own, but
             # not after being cancelled in a TLS handshake. Waiting for a free connection so ends as "not sent" as well.
             timeout=httpx2.Timeout(seconds * 0.9, pool=seconds / 2),
@@ -157,6 +163,58 @@ class HttpRunner:
         finally:
             await response.aclose()
         return HttpAnswer(response.status_code, tuple(response.headers.multi_items()), body)
+
+    @asynccontextmanager
+    async def open(
+        self, url: str, headers: Mapping[str, str], timeout: float, server_name: str | None
+    ) -> AsyncGenerator[httpx2.Response]:
+        """GET ``url`` and hand out the answer before its body was read. No token goes with it, no redirect is followed.
+
+        Args:
+            timeout: seconds for each step.
+            server_name: whom the certificate must name, where ``url`` holds an address.
+
+        Raises:
+            httpx2.HTTPError, httpx2.InvalidURL: no answer.
+        """
+        extensions = {} if server_name is None else {"sni_hostname": server_name}
+        request = self._client.build_request(
+            "GET", url, headers=dict(headers), timeout=httpx2.Timeout(timeout), extensions=extensions
+        )
+        with _logging_off():
+            response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+        try:
+            yield response
+        finally:
+            await response.aclose()
+
+
+class BodySource(Protocol):
+    """Content that a request streams; see `clawproto.http.FileBody`."""
+
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """The content from its beginning."""
+        ...
+
+
+async def _streamed(body: FileBody, source: BodySource | None) -> AsyncGenerator[bytes]:
+    if source is None:
+        raise _UnusableBodyError("the content was withdrawn")
+    yield body.head
+    left = body.size
+    async with aclosing(source.chunks()) as chunks:
+        async for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
+                break
+            yield chunk
+    if left:
+        raise _UnusableBodyError("the content changed its size while it was sent")
+    yield body.tail
+
+
+class _UnusableBodyError(Exception):
+    """The request cannot be completed. The text is ours."""
 
 
 async def _read(response: httpx2.Response, limit: int) -> bytes:
@@ -228,7 +286,7 @@ def _unsendable(http: HttpRequest) -> str | None:
 
 def _describe(error: Exception) -> str:
     """A text from a fixed vocabulary: library texts may quote the request, or what the peer wrote."""
-    if isinstance(error, _UnusableAnswerError):
+    if isinstance(error, _UnusableAnswerError | _UnusableBodyError):
         return str(error)
     if isinstance(error, httpx2.TimeoutException):
         return _phrase(error)  # what it came from says only where the waiting happened

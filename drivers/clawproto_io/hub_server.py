@@ -3,7 +3,8 @@
     /ws           the protocol                    /v1/…, /media/…   the companion API
     /health       "ok"                            /control/…        switches and state, see docs/hub.md
 
-A tool for development and tests. It binds loopback unless told otherwise and keeps everything in memory.
+A tool for development and tests. It binds loopback unless told otherwise. Uploads are kept in a temporary folder,
+everything else in memory.
 """
 
 import asyncio
@@ -37,6 +38,7 @@ from clawproto.hub import (
     control,
 )
 from clawproto.instant import Instant
+from clawproto_io.hub_media import MediaFolder
 from clawproto_io.hub_socket import HubSocket
 
 T = TypeVar("T")
@@ -58,7 +60,8 @@ class HubServer:
     """
 
     def __init__(self, settings: HubSettings, host: str, port: int, seed: bytes) -> None:
-        self.hub = Hub(settings, seed, read_clock())
+        self._media = MediaFolder()
+        self.hub = Hub(settings, seed, read_clock(), self._media)
         self._host = host
         self._port = port
         self._sockets: dict[int, HubSocket] = {}
@@ -117,6 +120,7 @@ class HubServer:
             if not answer.done():
                 answer.set_result(HttpDrop(0))
         await self._runner.cleanup()
+        self._media.close()
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
@@ -310,8 +314,8 @@ async def serve(
         OSError: the address is not available.
     """
     server = HubServer(settings or HubSettings(), host, port, seed or secrets.token_bytes(32))
-    await server.start()
     try:
+        await server.start()
         yield server
     finally:
         await server.stop()
