@@ -1,6 +1,7 @@
 """What the application is told. Everything here arrives through ``async for event in client``."""
 
-from typing import Literal, TypeAlias
+from collections.abc import Awaitable
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
@@ -25,6 +26,7 @@ from clawproto.app_signals import (
 )
 from clawproto.config import Delivery as Delivery
 from clawproto.credentials import Identity
+from clawproto.errors import Misuse
 from clawproto.json_types import Json
 from clawproto.wire.values import Frame, MessagePayload, Payload, Peer, TextFragment
 
@@ -201,6 +203,13 @@ class Misconfigured:
 # --- messages ------------------------------------------------------------------------------------------------------
 
 
+class Settler(Protocol):
+    """Whoever handed a message out: a driver's client."""
+
+    def settle(self, event: "MessageReceived") -> Awaitable[None]: ...
+    def reject(self, event: "MessageReceived", problem: str) -> Awaitable[None]: ...
+
+
 @frozen
 class MessageReceived:
     """A message for the application.
@@ -215,7 +224,7 @@ class MessageReceived:
         update: the same message id was handed over before with other content (SEND-19).
         conversational: input for an agent: from another person, mode ``normal``, not a system notice (SEND-22).
         emitted_at_ms: display material only (ENV-7).
-        streamed: its stream was seen to the end in this session; this takes its place (STREAM-12).
+        streamed: its stream was followed in this session; this takes its place (STREAM-12).
         ciphertext_fragments: carried through untouched (CAP-6).
     """
 
@@ -231,6 +240,30 @@ class MessageReceived:
     emitted_at_ms: int | None
     streamed: bool = False
     ciphertext_fragments: Json = field(default=None, repr=False)
+    _settler: "Settler | None" = field(default=None, init=False, repr=False, eq=False)
+
+    def settle(self) -> Awaitable[None]:
+        """``await message.settle()``: the application is done with it, and its place in the stream may be acknowledged
+        (R2-10). Needed after ``connect(settle="explicit")``; harmless otherwise, and when repeated.
+
+        Raises:
+            Misuse: it was not handed out by a client.
+        """
+        return self._bound().settle(self)
+
+    def reject(self, problem: str) -> Awaitable[None]:
+        """``await message.reject("why")``: the application cannot take it, not even later. It goes into the client's
+        quarantine, and its place in the stream is settled (R2-11).
+
+        Raises:
+            Misuse: it was not handed out by a client.
+        """
+        return self._bound().reject(self, problem)
+
+    def _bound(self) -> "Settler":
+        if self._settler is None:
+            raise Misuse("this message was not handed out by a client")
+        return self._settler
 
     @property
     def message_id(self) -> str:

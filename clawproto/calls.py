@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import frozen
 
 from clawproto import errors, results
-from clawproto.app_events import MessageReceived
+from clawproto.app_events import MessageReceived, MetadataInvalidated, SignalReceived
 from clawproto.credentials import Credentials
-from clawproto.events import CallRest, Send
+from clawproto.events import CallRest, MarkApplied, Send
 from clawproto.json_types import Json
 from clawproto.wire.values import TextFragment
 
@@ -139,6 +139,61 @@ def answer_of(result: results.Result) -> RestAnswer:
             raise errors.RestFailed(text, sent)
         case _:
             raise _ended(result)
+
+
+def done_by(result: results.Result) -> None:
+    """The outcome of what the hub does not answer.
+
+    Raises:
+        NotDone, NotPaired, LoggedOut, SessionClosed: see there.
+    """
+    match result:
+        case results.Done():
+            return
+        case results.NotDone(code, text):
+            raise errors.NotDone(code, text)
+        case _:
+            raise _ended(result)
+
+
+def opened_by(result: results.Result) -> str:
+    """The message id of an `OpenStream`.
+
+    Raises:
+        SendRejected, SendGated, NotPaired, LoggedOut, SessionClosed: see there.
+    """
+    if isinstance(result, results.StreamOpened):
+        return result.message_id
+    receipt_of(result)
+    raise TypeError("a receipt answers another command")
+
+
+def appended_by(result: results.Result) -> None:
+    """The outcome of an `AppendStream`.
+
+    Raises:
+        SendRejected, NotPaired, LoggedOut, SessionClosed: see there.
+    """
+    if not isinstance(result, results.Done):
+        receipt_of(result)
+
+
+def finished_by(result: results.Result) -> results.Receipt | None:
+    """The receipt of the message that closed a stream; None if there was none to be sent.
+
+    Raises:
+        SendRejected, SendUndecided, SendGated, SendDropped, NotPaired, LoggedOut, SessionClosed: see there.
+    """
+    return None if isinstance(result, results.StreamEnded) else receipt_of(result)
+
+
+def build_applied(event: MetadataInvalidated | SignalReceived) -> MarkApplied | None:
+    """The `MarkApplied` command for a signal; None if it has no version to remember."""
+    if event.version is None:
+        return None
+    if isinstance(event, MetadataInvalidated):
+        return MarkApplied("chat", event.chat_id, event.version)
+    return MarkApplied("entity", event.entity_id, event.version)
 
 
 def refreshed_by(result: results.Result) -> results.RefreshSucceeded | results.RefreshSkipped:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
+from clawproto.http import FileBody
 from clawproto.json_types import Json
 
 
@@ -200,17 +201,19 @@ class CallRest:
     Attributes:
         method: upper case.
         path: below the base URL, starting with ``/``, query included.
-        body: JSON-encoded body or None.
+        body: the encoded body, a file that the driver reads, or None.
         timeout_ms: None means `Policy.rest_timeout_ms`.
         content_type: of the body.
+        auth_codes: business codes that mean the same as HTTP 401 (MEDIA-3).
     """
 
     command: int
     method: str
     path: str
-    body: bytes | None = None
+    body: bytes | FileBody | None = None
     timeout_ms: int | None = None
     content_type: str = "application/json"
+    auth_codes: tuple[int, ...] = ()
 
 
 @frozen

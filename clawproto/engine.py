@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias, assert_never
 
 from clawproto import app_events
-from clawproto.app_events import AppEvent
+from clawproto.app_events import AppEvent, FrameRejected
 from clawproto.credentials import Credentials, Guard
 from clawproto.effects import (
     Abort,
@@ -60,7 +60,9 @@ from clawproto.events import (
 from clawproto.instant import Instant
 from clawproto.mailbox import InboxLimit, Mailbox, SettleMode
 from clawproto.results import Paired, Result, StoppedResult
+from clawproto.wire.codec import EXCERPT_LIMIT
 
+QUARANTINE = 64  # rejected frames that are kept, R2-11
 _SMALL = 256  # bytes charged for an event that came in no frame
 
 StoreJob: TypeAlias = RecordIntent | Persist | Logout | Reload | RememberDevice
@@ -135,6 +137,8 @@ class Engine:
         self.is_shut = False
         self.logged_out: app_events.LoggedOut | None = None
         self.credentials_needed = False
+        self.rejected = 0
+        self.quarantined: deque[FrameRejected] = deque(maxlen=QUARANTINE)
         self._logout_told: app_events.LoggedOut | None = None
         self._now = now
         self._observer = observer
@@ -199,12 +203,23 @@ class Engine:
         event = self.mailbox.take()
         if isinstance(event, app_events.LoggedOut):
             self._logout_told = event
+        self._relieve()
+        return event
+
+    def reject(self, message: app_events.MessageReceived, problem: str) -> None:
+        """The application cannot take ``message``: into quarantine with it, and settle it (R2-11)."""
+        self.rejected += 1
+        excerpt = message.text[:EXCERPT_LIMIT]
+        self.quarantined.append(FrameRejected(message.event, problem, excerpt, self.rejected, message=message))
+        self.mailbox.settle(message)
+
+    def _relieve(self) -> None:
+        """Read on once there is room."""
         if self.paused and self.mailbox.is_drained:
             self.paused = False
             if not self.stopped:
                 self._step(ReceiverResumed())
             self.on_step()
-        return event
 
     # --- what a driver asks ---
 
@@ -238,6 +253,7 @@ class Engine:
     def _settle(self, delivery: int) -> None:
         if not self.is_shut:
             self.handle(Settle(delivery))
+            self._relieve()
 
     def _step(self, event: Event) -> None:
         now = self._now()
@@ -304,7 +320,10 @@ class Engine:
                 assert_never(effect)
 
     def _note_status(self, event: AppEvent) -> None:
-        if isinstance(event, app_events.CredentialsNeeded):
+        if isinstance(event, FrameRejected):
+            self.rejected += 1
+            self.quarantined.append(event)
+        elif isinstance(event, app_events.CredentialsNeeded):
             self.credentials_needed = True
         elif isinstance(event, app_events.LoggedOut):
             self.logged_out = event

@@ -1,9 +1,12 @@
 """What the methods of a driver's client raise. No text here ever carries a token (AUTH-9)."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from clawproto.app_events import LoggedOut as LoggedOutEvent
 from clawproto.json_types import Json
+from clawproto.results import RefusalCode
+
+if TYPE_CHECKING:
+    from clawproto.app_events import LoggedOut as LoggedOutEvent
 
 
 class ClawProtoError(Exception):
@@ -37,7 +40,7 @@ class LoggedOut(ClawProtoError):
         event: what the application was told, if that is known already.
     """
 
-    def __init__(self, event: LoggedOutEvent | None = None) -> None:
+    def __init__(self, event: "LoggedOutEvent | None" = None) -> None:
         super().__init__("logged out; pair the agent again")
         self.event = event
 
@@ -128,6 +131,19 @@ class SendDropped(SendError):
 # --- everything else ----------------------------------------------------------------------------------------------
 
 
+class NotDone(ClawProtoError):
+    """Something to which the hub sends no answer could not be done; see `clawproto.results.NotDone`.
+
+    Attributes:
+        code: ``offline``, ``no-answer``, ``capability-off``, ``presence-limit``, ``invalid-user-id``, ``unencodable``
+            or ``frame_too_large``.
+    """
+
+    def __init__(self, code: RefusalCode, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
 class RefreshFailed(ClawProtoError):
     """The refresh failed for now; the session tries again by itself (REF-21).
 
@@ -182,6 +198,49 @@ class RestFailed(RestError):
     def __init__(self, text: str, sent: bool) -> None:
         super().__init__(text)
         self.sent = sent
+
+
+class MediaTooLarge(ClawProtoError):
+    """More than the server takes (MEDIA-8), or more than the caller of a download wants. Nothing was sent or kept.
+
+    Attributes:
+        size: bytes; None if only the limit is known.
+        limit: bytes.
+    """
+
+    def __init__(self, size: int | None, limit: int) -> None:
+        super().__init__(f"more than {limit} bytes" if size is None else f"{size} bytes, the limit is {limit}")
+        self.size = size
+        self.limit = limit
+
+
+class UploadFailed(ClawProtoError):
+    """The media server did not take it, or its answer is of no use (MEDIA-2, MEDIA-5).
+
+    Attributes:
+        code: 40001 malformed, 40002 empty, 41501 a type that is not allowed, 50001 and 50301 try again later; None
+            without a code.
+    """
+
+    def __init__(self, code: int | None, text: str) -> None:
+        super().__init__(text if code is None else f"code {code}: {text}")
+        self.code = code
+
+
+class DownloadRefused(ClawProtoError):
+    """Not fetched: the address is none that somebody else's message may lead to."""
+
+
+class DownloadFailed(ClawProtoError):
+    """Not fetched completely; nothing was kept.
+
+    Attributes:
+        status: HTTP status; None without an answer.
+    """
+
+    def __init__(self, status: int | None, text: str) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class PairRefused(ClawProtoError):

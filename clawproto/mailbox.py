@@ -13,7 +13,7 @@ from attrs import field, frozen
 from attrs.validators import ge
 
 from clawproto import app_events
-from clawproto.app_events import AppEvent
+from clawproto.app_events import AppEvent, Settler
 
 SettleMode: TypeAlias = Literal["auto", "explicit"]
 
@@ -34,6 +34,8 @@ _STATUS = (
     app_events.ChatGated,
     app_events.ChatUngated,
     app_events.FrameRejected,
+    app_events.TypingChanged,
+    app_events.PresenceChanged,
 )
 
 
@@ -42,11 +44,12 @@ class InboxLimit:
     """When reading stops. It resumes at half of both.
 
     Attributes:
-        events: number of waiting events.
+        events: number of events that wait, or were handed out and are not settled. Keep it well below the 4096 unacked
+            frames after which a hub kicks (R2-25).
         size: sum of the frames they came in, in bytes.
     """
 
-    events: int = field(default=4096, validator=ge(1))
+    events: int = field(default=2048, validator=ge(1))
     size: int = field(default=32 * 1024 * 1024, validator=ge(1))
 
 
@@ -62,6 +65,10 @@ class Mailbox:
 
     Args:
         settle: called with the delivery number of each event that the application is done with.
+
+    Attributes:
+        settler: what messages that are handed out are settled through.
+        displaced: how many events about the session made room for newer ones.
     """
 
     def __init__(self, limit: InboxLimit, mode: SettleMode, settle: Callable[[int], None]) -> None:
@@ -71,6 +78,7 @@ class Mailbox:
         self._items: deque[_Item] = deque()
         self._size = 0
         self._handed_out: dict[int, _Item] = {}  # by identity of the event, since equal events may be two deliveries
+        self.settler: Settler | None = None
         self.displaced = 0
 
     def __len__(self) -> int:
@@ -78,13 +86,18 @@ class Mailbox:
 
     @property
     def is_full(self) -> bool:
-        """At or above the high watermark."""
-        return len(self._items) >= self._limit.events or self._size >= self._limit.size
+        """At or above the high watermark. What was handed out and is not settled counts as well: it is not acknowledged
+        either, and the hub kicks whoever owes it too many acks (R2-25)."""
+        return self._unsettled >= self._limit.events or self._size >= self._limit.size
 
     @property
     def is_drained(self) -> bool:
         """At or below the low watermark."""
-        return len(self._items) * 2 <= self._limit.events and self._size * 2 <= self._limit.size
+        return self._unsettled * 2 <= self._limit.events and self._size * 2 <= self._limit.size
+
+    @property
+    def _unsettled(self) -> int:
+        return len(self._items) + len(self._handed_out)
 
     def put(self, event: AppEvent, delivery: int | None, size: int) -> None:
         """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
@@ -101,6 +114,8 @@ class Mailbox:
         self._size -= item.size
         if item.delivery is not None:
             self._handed_out[id(item.event)] = item
+        if isinstance(item.event, app_events.MessageReceived):
+            object.__setattr__(item.event, "_settler", self.settler)
         return item.event
 
     def settle_handed_out(self) -> None:

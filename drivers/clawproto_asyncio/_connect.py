@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
-from clawproto.config import Capabilities
+from clawproto.config import Features
 from clawproto.credentials import Credentials, Guard
 from clawproto.engine import Observer
 from clawproto.events import Start
@@ -29,7 +29,7 @@ async def connect(
     store: CredentialStore | str | os.PathLike[str],
     *,
     policy: Policy | None = None,
-    capabilities: Capabilities | None = None,
+    features: Features | None = None,
     client_version: str = "",
     socket_device_id: str | None = None,
     volatile_device_id: bool = False,
@@ -56,7 +56,7 @@ async def connect(
     Args:
         store: where the credentials are, or the path of an SQLite file. A store that is given stays open.
         policy: every number; None: the protocol's.
-        capabilities: what to ask of the hub (CAP-1).
+        features: what the application turns on; what is asked of the hub follows from it (CAP-1).
         client_version: log material for the hub (HS-6).
         socket_device_id: for a parallel instance of the same agent (CLOSE-11).
         volatile_device_id: the device id came from something that may change (DEV-6).
@@ -85,7 +85,7 @@ async def connect(
         store,
         log,
         policy=policy,
-        capabilities=capabilities,
+        features=features,
         client_version=client_version,
         socket_device_id=socket_device_id,
         volatile_device_id=volatile_device_id,

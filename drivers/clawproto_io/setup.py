@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from attrs import frozen
 
 from clawproto import app_events
-from clawproto.config import Capabilities, Config
+from clawproto.config import Config, Features
 from clawproto.effects import Effect, Emit
 from clawproto.engine import Engine, Observer
 from clawproto.events import Event
@@ -76,7 +76,7 @@ def assemble(
     log: logging.Logger,
     *,
     policy: Policy | None = None,
-    capabilities: Capabilities | None = None,
+    features: Features | None = None,
     client_version: str = "",
     socket_device_id: str | None = None,
     volatile_device_id: bool = False,
@@ -107,7 +107,7 @@ def assemble(
     config = Config(
         seed=system_seed() if seed is None else seed,
         policy=policy,
-        capabilities=capabilities or Capabilities(),
+        capabilities=(features or Features()).capabilities,
         client_version=client_version,
         socket_device_id=socket_device_id,
         volatile_device_id=volatile_device_id,

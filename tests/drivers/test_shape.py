@@ -30,7 +30,7 @@ def _neutral(signature: inspect.Signature) -> str:
 def _members(kind: type) -> dict[str, object]:
     return {
         name: item
-        for name, item in vars(kind).items()
+        for name, item in ((name, inspect.getattr_static(kind, name)) for name in dir(kind))
         if callable(item) or isinstance(item, property)
         if not name.startswith("_") or name in ("__aiter__", "__anext__")
     }

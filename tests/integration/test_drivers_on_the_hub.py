@@ -9,7 +9,7 @@ import pytest
 
 from clawproto import errors
 from clawproto.app_events import Disconnected, LoggedOut, MessageReceived, Ready, TakenOver, TokensRotated
-from clawproto.config import Capabilities
+from clawproto.config import Features
 from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Effect, RequestHttp
 from clawproto.events import Event
@@ -330,13 +330,13 @@ def test_two_sessions_share_a_store_and_adopt_each_others_rotation(driver: Pairi
 @pytest.mark.rule("ROUTE-4", "ROUTE-6")
 def test_another_device_of_the_same_agent_hears_it(driver: PairingAdapter, hub: HubThread) -> None:
     agent = hub.create_agent()
-    capabilities = Capabilities(multi_device=True)
+    features = Features(own_devices=True)
     store = MemoryStore(record(hub, agent))
 
     async def scenario() -> None:
         async with (
-            driver.connect(store, policy=POLICY, capabilities=capabilities) as one,
-            driver.connect(store, policy=POLICY, capabilities=capabilities, socket_device_id="second") as two,
+            driver.connect(store, policy=POLICY, features=features) as one,
+            driver.connect(store, policy=POLICY, features=features, socket_device_id="second") as two,
         ):
             await one.wait_ready()
             await two.wait_ready()
