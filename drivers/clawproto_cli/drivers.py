@@ -1,7 +1,7 @@
 """The two drivers behind one shape, each loaded only when it is chosen."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
@@ -9,8 +9,9 @@ import anyio
 from attrs import frozen
 
 from clawproto.app_events import AppEvent, MessageReceived
-from clawproto.config import Capabilities
+from clawproto.config import Features
 from clawproto.credentials import Credentials, Identity
+from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
 from clawproto_cli.signals import terminated_as_interrupted
@@ -19,6 +20,16 @@ from clawproto_io import CredentialStore
 DriverName: TypeAlias = Literal["asyncio", "trio"]
 Store: TypeAlias = CredentialStore | str | Path
 _T = TypeVar("_T")
+
+
+class Stream(Protocol):
+    """What commands use of a stream."""
+
+    @property
+    def message_id(self) -> str: ...
+    @property
+    def receipt(self) -> Receipt | None: ...
+    async def append(self, text: str) -> None: ...
 
 
 class Client(Protocol):
@@ -35,11 +46,21 @@ class Client(Protocol):
     async def send(
         self,
         chat_id: str,
-        content: str,
+        content: str | Iterable[Mapping[str, Json]],
         *,
-        reply_to: MessageReceived | None = None,
+        reply_to: MessageReceived | Mapping[str, Json] | None = None,
         message_id: str | None = None,
     ) -> Receipt: ...
+    async def react(self, chat_id: str, message_id: str, emoji: str | None) -> Receipt: ...
+    def stream(
+        self,
+        chat_id: str,
+        *,
+        reply_to: MessageReceived | Mapping[str, Json] | None = None,
+        message_id: str | None = None,
+    ) -> AbstractAsyncContextManager[Stream]: ...
+    def typing(self, chat_id: str) -> AbstractContextManager[None]: ...
+    async def upload(self, content: Path) -> dict[str, Json]: ...
     async def refresh(self) -> RefreshSucceeded | RefreshSkipped: ...
     async def settle(self, event: AppEvent) -> None: ...
     async def aclose(self) -> None: ...
@@ -53,7 +74,7 @@ class Connect(Protocol):
         store: Store,
         *,
         policy: Policy | None = None,
-        capabilities: Capabilities | None = None,
+        features: Features | None = None,
         client_version: str = "",
         socket_device_id: str | None = None,
         settle: Literal["auto", "explicit"] = "auto",

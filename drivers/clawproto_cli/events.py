@@ -1,8 +1,8 @@
 """Application events as JSON and as lines for people. Both forms are described in docs/cli.md and stay stable."""
 
 import re
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias, cast
 
 from attrs import fields
 
@@ -38,6 +38,12 @@ def event_form(event: AppEvent, at_ms: int) -> JsonObject:
             return form | _message_form(event)
         case app_events.UnknownEvent():
             return form | _unknown_form(event)
+        case app_events.StreamFinished():
+            return form | _plain(event) | {"text": event.text}
+        case app_events.HistoryReceived():  # what is encrypted stays with the devices
+            held = _plain(event)
+            del held["ciphertext_fragments"]
+            return form | held
         case app_events.FrameRejected():  # its excerpt may hold anything at all
             return form | {"name": event.event, "problem": event.problem, "dropped": event.dropped}
         case _:
@@ -45,11 +51,26 @@ def event_form(event: AppEvent, at_ms: int) -> JsonObject:
 
 
 def _plain(value: AppEvent | Identity) -> JsonObject:
-    form: JsonObject = {}
-    for item in fields(type(value)):
-        held = getattr(value, item.name)
-        form[item.name] = _plain(held) if isinstance(held, Identity) else held
-    return form
+    return {item.name: _value_form(getattr(value, item.name)) for item in fields(type(value))}
+
+
+def _value_form(value: object) -> Json:
+    """What a member holds, as JSON."""
+    match value:
+        case Identity():
+            return _plain(value)
+        case Peer():
+            return _peer_form(value)
+        case TextFragment() | MentionFragment() | MediaFragment() | UnknownFragment():
+            return _fragment_form(value)
+        case tuple() | list():
+            return [_value_form(item) for item in cast(Sequence[object], value)]
+        case Mapping():
+            return {str(key): _value_form(item) for key, item in cast(Mapping[object, object], value).items()}
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _message_form(event: app_events.MessageReceived) -> JsonObject:
@@ -73,6 +94,7 @@ def _message_form(event: app_events.MessageReceived) -> JsonObject:
         "update": event.update,
         "conversational": event.conversational,
         "emitted_at_ms": event.emitted_at_ms,
+        "streamed": event.streamed,
     }
 
 
@@ -80,7 +102,7 @@ def _unknown_form(event: app_events.UnknownEvent) -> JsonObject:
     frame, payload = event.frame, event.payload
     data: Json = None
     if isinstance(payload, OpaquePayload | MalformedPayload):
-        data = _thawed(payload.data)
+        data = _value_form(payload.data)
     return {"name": frame.event, "chat_id": frame.chat_id, "sender": _peer_form(frame.sender), "payload": data}
 
 
@@ -97,17 +119,8 @@ def _fragment_form(fragment: Fragment) -> JsonObject:
         case MediaFragment():
             return {item.name: getattr(fragment, item.name) for item in fields(MediaFragment)}
         case UnknownFragment():
-            data = _thawed(fragment.data)
+            data = _value_form(fragment.data)
             return (data if isinstance(data, dict) else {}) | {"kind": fragment.kind}
-
-
-def _thawed(value: "Json | Mapping[str, Json]") -> Json:
-    """Frozen JSON values as those that the writer knows."""
-    if isinstance(value, Mapping):
-        return {key: _thawed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_thawed(item) for item in value]
-    return value
 
 
 def text_of(fragments: tuple[Fragment, ...]) -> str:
@@ -140,7 +153,7 @@ def words_of(event: AppEvent) -> tuple[str, str]:
     """A style, and what happened, in words; what others wrote is in it as it came."""
     match event:
         case app_events.MessageReceived():
-            who = "system" if event.sender is None else event.sender.nick_name or event.sender.id
+            who = "system" if event.sender is None else _who(event.sender)
             marks = " (edited)" if event.update else ""
             return "", f"{event.chat_id} {'me' if event.own else who}: {text_of(event.message.fragments)}{marks}"
         case app_events.Ready():
@@ -176,12 +189,52 @@ def words_of(event: AppEvent) -> tuple[str, str]:
         case app_events.Misconfigured():
             return "yellow", f"misconfigured ({event.code}): {event.text}"
         case _:
+            return _activity_words(event)
+
+
+def _activity_words(event: AppEvent) -> tuple[str, str]:
+    """Streams, reactions, marks and signals."""
+    match event:
+        case app_events.StreamStarted():
+            return "dim", f"{event.chat_id} {_who(event.sender)} begins to write {event.message_id}"
+        case app_events.StreamGrew(delta=None):
+            return "dim", f"{event.chat_id} {_who(event.sender)} has written so far: {event.text}"
+        case app_events.StreamGrew():
+            return "dim", f"{event.chat_id} {_who(event.sender)} goes on: {event.delta}"
+        case app_events.StreamFinished():
+            return "", f"{event.chat_id} {'me' if event.own else _who(event.sender)} wrote: {text_of(event.fragments)}"
+        case app_events.StreamDiscarded():
+            return "yellow", f"{event.chat_id} {_who(event.sender)} gave up {event.message_id} ({event.cause})"
+        case app_events.MessageDelivered():
+            return "dim", f"{event.message_id} has arrived at {event.user_id or 'somebody'}"
+        case app_events.ReactionChanged():
+            did = "takes the reaction back from" if event.emoji is None else f"reacts with {event.emoji} to"
+            who = "me" if event.own else event.reactor_user_id
+            return "", f"{event.chat_id} {who} {did} {event.target_message_id}"
+        case app_events.ReadMarkMoved():
+            return "dim", f"{event.chat_id} was read up to {clock_time(event.read_up_to_ms)} on another device"
+        case app_events.MessageRecalled():
+            return "", f"{event.chat_id} {event.target_message_id} was withdrawn"
+        case app_events.TypingChanged():
+            return "dim", f"{event.chat_id} {event.user_id} {'types' if event.is_typing else 'no longer types'}"
+        case app_events.PresenceChanged():
+            seen = "" if event.last_seen_at is None else f", last seen {event.last_seen_at}"
+            return "dim", f"{event.user_id} is {'online' if event.online else f'offline{seen}'}"
+        case app_events.PermissionRequested():
+            return "yellow", f"{event.chat_id} asks for leave to {event.operation or '?'} (request {event.request_id})"
+        case app_events.HistoryTruncated():
+            return "yellow", "nothing earlier is available"
+        case _:
             held = ", ".join(
                 f"{key}={value}"
                 for key, value in event_form(event, 0).items()
                 if key not in ("event", "at_ms", "payload") and value is not None
             )
             return "dim", f"{name_of(event)} {held}"
+
+
+def _who(peer: Peer | None) -> str:
+    return "somebody" if peer is None else peer.nick_name or peer.id
 
 
 def _again(retry_in_ms: int | None) -> str:

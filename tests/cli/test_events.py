@@ -72,6 +72,23 @@ EVENTS: list[AppEvent] = [
     app_events.RefusalReceived("cnv_1", None, "forbidden", None),
     app_events.ChatGated("cnv_1", "forbidden", 600_000),
     app_events.ChatUngated("cnv_1"),
+    app_events.StreamStarted("cnv_1", "msg-3", Peer("usr_2", "direct", "Olga")),
+    app_events.StreamGrew("cnv_1", "msg-3", Peer("usr_2"), "b", "ab", (TextFragment("ab", "b"),)),
+    app_events.StreamFinished("cnv_1", "msg-3", Peer("usr_2"), (TextFragment("ab"),)),
+    app_events.StreamDiscarded("cnv_1", "msg-3", Peer("usr_2"), "failed"),
+    app_events.MessageDelivered("msg-1", "cnv_1", "usr_2", 5),
+    app_events.ReactionChanged("cnv_1", "msg-1", "usr_2", "👍"),
+    app_events.ReadMarkMoved("cnv_1", 1_790_000_000_000),
+    app_events.MessageRecalled("cnv_1", "msg-1"),
+    app_events.TypingChanged("cnv_1", "usr_2", True),
+    app_events.PresenceChanged("usr_2", False, "2026-01-01T00:00:00Z", snapshot=True),
+    app_events.MetadataInvalidated("cnv_1", "group", ("title",), False, 3, ("/v1/conversations/cnv_1",)),
+    app_events.SignalReceived("friend.added", "usr_2", 1, "ev-1", ("/v1/friendships",)),
+    app_events.PermissionRequested("cnv_1", "req-1", "agt_1", "send_file", {"label": "a"}, 9),
+    app_events.PermissionResolved("cnv_1", "req-1", "allow_once", "owner_allowed"),
+    app_events.PermissionDecided("cnv_1", "req-1", "send_file", "approved", "owner_allowed", {"a": [1]}),
+    app_events.HistoryReceived("history_sync_request", {"kind": "history_sync_request", "n": [1]}, Peer("usr_1")),
+    app_events.HistoryTruncated(7),
     app_events.UnknownEvent(
         Frame("future.thing", OpaquePayload({"a": [1, {"b": None}]}), chat_id="cnv_1"),
         OpaquePayload({"a": [1, {"b": None}]}),
@@ -92,6 +109,23 @@ def test_an_event_is_one_json_object_and_one_line(event: AppEvent) -> None:
     assert re.match(r"\d\d:\d\d:\d\d  \S", line)
     assert line.isprintable()
     assert "secret" not in json.dumps(form) + line
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (app_events.StreamGrew("cnv_1", "msg-3", None, None, "ab", ()), "cnv_1 somebody has written so far: ab"),
+        (app_events.StreamGrew("cnv_1", "msg-3", Peer("usr_2"), "b", "ab", ()), "cnv_1 usr_2 goes on: b"),
+        (app_events.StreamFinished("cnv_1", "m", None, (TextFragment("x"),), own=True), "cnv_1 me wrote: x"),
+        (app_events.ReactionChanged("cnv_1", "msg-1", "usr_2", None), "cnv_1 usr_2 takes the reaction back from msg-1"),
+        (app_events.ReactionChanged("cnv_1", "msg-1", "usr_1", "x", own=True), "cnv_1 me reacts with x to msg-1"),
+        (app_events.TypingChanged("cnv_1", "usr_2", False), "cnv_1 usr_2 no longer types"),
+        (app_events.PresenceChanged("usr_2", True, "2026", False), "usr_2 is online"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_activities_in_words(event: AppEvent, words: str) -> None:
+    assert event_line(event, 0)[0].partition("  ")[2] == words
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=name_of)

@@ -7,7 +7,8 @@ from pathlib import Path
 import anyio
 import click
 
-from clawproto.app_events import CredentialsNeeded, LoggedOut
+from clawproto.app_events import CredentialsNeeded, LoggedOut, StreamGrew, StreamStarted
+from clawproto.config import Features
 from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.events import event_form, event_line
 from clawproto_cli.explain import explained
@@ -16,14 +17,24 @@ from clawproto_cli.options import driver_option, json_option, store_option, verb
 from clawproto_cli.output import Lines
 from clawproto_io import SystemClock
 
+FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "history")
+
 
 @click.command("listen")
 @store_option
 @driver_option
+@click.option(
+    "--feature",
+    "chosen",
+    multiple=True,
+    type=click.Choice(FEATURES),
+    help="What the reader of the output sees to; may be repeated. Default: none.",
+)
+@click.option("--stream", is_flag=True, help="Also print the pieces of messages that are still being written.")
 @click.option("--wait", is_flag=True, help="After a logout keep waiting for new credentials in the store.")
 @json_option
 @verbose_option
-def command(store: Path, driver: DriverName, wait: bool, as_json: bool) -> None:
+def command(store: Path, driver: DriverName, chosen: tuple[str, ...], stream: bool, wait: bool, as_json: bool) -> None:
     """Hold the agent's session and print what arrives, until interrupted.
 
     It reconnects and refreshes its tokens by itself. SIGINT or SIGTERM ends it in good order: a rotation on its way is
@@ -32,28 +43,48 @@ def command(store: Path, driver: DriverName, wait: bool, as_json: bool) -> None:
 
     A message is acknowledged after its line was written, so after a crash it comes again rather than being lost.
 
+    Each --feature turns something on at the hub, and with it a duty. The command sees to receipts (senders are told
+    that their messages arrived) and own-devices (messages and read marks of the user's other devices) itself. The
+    others are for the reader of the output: metadata and signals name what to fetch again, permissions ask the owner,
+    history comes from another device.
+
     \b
     Examples:
       clawproto listen --store agent.db
       clawproto listen --store agent.db --json | jq -r 'select(.event == "message_received") | .text'
+      clawproto listen --store agent.db --feature receipts --stream
       clawproto listen --store agent.db --driver trio --wait
     """
+    features = Features(
+        receipts="receipts" in chosen,
+        own_devices="own-devices" in chosen,
+        metadata="metadata" in chosen,
+        signals="signals" in chosen,
+        permissions="permissions" in chosen,
+        history="history" in chosen,
+    )
     with explained():
-        code = run(lambda: _listen(store, driver, wait, as_json), driver)
+        code = run(lambda: _listen(store, driver, features, stream, wait, as_json), driver)
     raise SystemExit(code)
 
 
-async def _listen(store: Path, driver: DriverName, wait: bool, as_json: bool) -> Exit:
+async def _listen(store: Path, driver: DriverName, features: Features, stream: bool, wait: bool, as_json: bool) -> Exit:
     lines, clock = Lines(as_json), SystemClock()
     code = Exit.DONE
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         connecting = load_driver(driver).connect(
-            store, client_version="clawproto-cli", settle="explicit", on_logout="wait" if wait else "end"
+            store,
+            features=features,
+            client_version="clawproto-cli",
+            settle="explicit",
+            on_logout="wait" if wait else "end",
         )
         async with connecting as client, anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, signals, client)
             async for event in client:
                 at_ms = clock.now().wall_ms
+                if isinstance(event, StreamStarted | StreamGrew) and not stream:
+                    continue
                 await lines.write(event_form(event, at_ms), *event_line(event, at_ms))
                 if lines.closed:
                     break

@@ -1,6 +1,7 @@
 """One agent of the demonstration: an ordinary application of a driver, on an event loop in a thread of its own.
 
-It is paired by code, sends a ping every now and then, answers every ping with a pong, and keeps account. Written once
+It is paired by code, sends a ping every now and then, answers every ping with a pong and every question piece by
+piece, and keeps account. Written once
 for both loops; what differs is the driver.
 """
 
@@ -9,17 +10,31 @@ from collections import deque
 from pathlib import Path
 
 import anyio
+from attrs import frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent, MessageReceived
 from clawproto.credentials import Credentials, Intent, TokenPair
 from clawproto.errors import ClawProtoError, LoggedOut, SendDropped, SendGated, SendUndecided, SessionClosed
 from clawproto_cli.demo.board import Board, Tally
-from clawproto_cli.demo.settings import POLICY, TALK_EVERY
+from clawproto_cli.demo.settings import ANSWER, PIECE_EVERY, POLICY, TALK_EVERY
 from clawproto_cli.demo.story import Story
-from clawproto_cli.drivers import Client, DriverName, load_driver, run
+from clawproto_cli.drivers import Client, Driver, DriverName, load_driver, run
 from clawproto_cli.events import words_of
 from clawproto_io import FaultyStore, SqliteStore
+
+
+@frozen
+class Owed:
+    """A message whose fate is open.
+
+    Attributes:
+        message_id: under which it may have been transmitted already; None if it was not.
+    """
+
+    text: str
+    reply_to: MessageReceived | None
+    message_id: str | None = None
 
 
 class FillingStore(FaultyStore):
@@ -59,8 +74,12 @@ class Agent:
         self.store = FillingStore(SqliteStore(path))
         self._board = board
         self._story = story
-        self._pongs: deque[MessageReceived] = deque()
+        self._to_answer: deque[MessageReceived] = deque()
+        self._owed: deque[Owed] = deque()
         self._talking = True
+        self._asking = False
+        self._away = False
+        self._shown = ""
         self._given_up = False
         self._refused = False
         self._thread: threading.Thread | None = None
@@ -76,6 +95,18 @@ class Agent:
         """Begin nothing new; what is on its way goes on, and pings are still answered."""
         self._talking = False
 
+    def leave(self) -> None:
+        """End the session for a while; the application keeps its store and its books."""
+        self._away = True
+
+    def come_back(self) -> None:
+        """Begin another session on the same store."""
+        self._away = False
+
+    def ask(self) -> None:
+        """Ask the other for a long answer, which it writes piece by piece."""
+        self._asking = True
+
     def give_up(self) -> None:
         """End the session, whatever it is doing."""
         self._given_up = True
@@ -89,8 +120,8 @@ class Agent:
 
     @property
     def is_answering(self) -> bool:
-        """Some ping has no pong yet."""
-        return bool(self._pongs)
+        """Some question has no answer yet."""
+        return bool(self._to_answer or self._owed) or self._asking
 
     @property
     def failure(self) -> str | None:
@@ -119,16 +150,36 @@ class Agent:
             self._tell(f"paired by code on {self.driver}, stored in {self.path.name}", "green")
             with self._board.change():
                 self.paired = paired
-            connecting = driver.connect(self.store, policy=POLICY, client_version="clawproto-demo")
-            async with connecting as client, anyio.create_task_group() as tasks:
-                tasks.start_soon(self._watch, client)
-                tasks.start_soon(self._talk, client, chat_id)
-                async for event in client:
-                    self._note(event, client)
-                tasks.cancel_scope.cancel()
+            await self._session(driver, chat_id)
+            while self._away and not self._given_up:
+                await self._stay_away()
+                await self._session(driver, chat_id)
         finally:
             with anyio.CancelScope(shield=True):
                 await self.store.aclose()
+
+    async def _session(self, driver: Driver, chat_id: str) -> None:
+        connecting = driver.connect(self.store, policy=POLICY, client_version="clawproto-demo")
+        async with connecting as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch, client)
+            tasks.start_soon(self._talk, client, chat_id)
+            async for event in client:
+                self._note(event, client)
+                await client.settle(event)  # it is in the books
+                if self._away:
+                    break
+            tasks.cancel_scope.cancel()
+
+    async def _stay_away(self) -> None:
+        self._tell("leaves", "yellow")
+        with self._board.change():
+            self.tally.ready = self.tally.live = False
+        while self._away and not self._given_up:  # noqa: ASYNC110  # another thread sets it
+            await anyio.sleep(0.1)
+        with self._board.change():
+            self.tally.replayed = 0
+            self.tally.absences += 1
+        self._tell("comes back", "green")
 
     async def _watch(self, client: Client) -> None:
         while not self._given_up:  # noqa: ASYNC110  # another thread sets it
@@ -136,33 +187,71 @@ class Agent:
         await client.aclose()
 
     async def _talk(self, client: Client, chat_id: str) -> None:
-        pings = 0
+        pings = self.tally.pings
         try:
             while True:
-                if self._pongs:
-                    ping = self._pongs.popleft()
-                    await self._send(client, chat_id, ping.text.replace("ping", "pong"), reply_to=ping)
+                if self._owed:
+                    await self._send(client, chat_id, self._owed.popleft())
+                elif self._to_answer:
+                    await self._answer(client, chat_id, self._to_answer.popleft())
+                elif self._asking:
+                    self._asking = False
+                    await self._begin(client, chat_id, f"tell me more, says {self.name}")
                 elif self._talking:
-                    pings += 1
-                    await self._send(client, chat_id, f"ping {pings} from {self.name}")
+                    pings = self.tally.pings = pings + 1
+                    await self._begin(client, chat_id, f"ping {pings} from {self.name}")
                     await anyio.sleep(TALK_EVERY)
                 else:
                     await anyio.sleep(TALK_EVERY)
         except (LoggedOut, SessionClosed):
             pass  # the events tell why
 
-    async def _send(self, client: Client, chat_id: str, text: str, *, reply_to: MessageReceived | None = None) -> None:
-        """Send until it is acknowledged. A repetition carries the same id, so the other side sees one message."""
-        message_id: str | None = None
+    async def _answer(self, client: Client, chat_id: str, question: MessageReceived) -> None:
+        if question.text.startswith("ping"):
+            await self._begin(client, chat_id, question.text.replace("ping", "pong"), question)
+        else:
+            await self._stream(client, chat_id, question)
+
+    async def _stream(self, client: Client, chat_id: str, question: MessageReceived) -> None:
+        """A long answer, piece by piece; the message at its end is what counts."""
         with self._board.change():
             self.tally.sent += 1
+        text = "".join(ANSWER)
+        try:
+            with client.typing(chat_id):
+                async with client.stream(chat_id, reply_to=question) as stream:
+                    for piece in ANSWER:
+                        await stream.append(piece)
+                        await anyio.sleep(PIECE_EVERY)
+        except (SendUndecided, SendDropped) as error:
+            self._owed.append(Owed(text, question, error.message_id))
+        except SessionClosed as error:
+            self._owed.append(Owed(text, question, error.message_id))
+            raise
+        else:
+            assert stream.receipt is not None
+            with self._board.change():
+                self.tally.acknowledged.add(stream.receipt.message_id)
+                self.tally.streamed += 1
+
+    async def _begin(self, client: Client, chat_id: str, text: str, reply_to: MessageReceived | None = None) -> None:
+        with self._board.change():
+            self.tally.sent += 1
+        await self._send(client, chat_id, Owed(text, reply_to))
+
+    async def _send(self, client: Client, chat_id: str, owed: Owed) -> None:
+        """Send until it is acknowledged. A repetition carries the same id, so the other side sees one message."""
+        message_id = owed.message_id
         while True:
             try:
-                receipt = await client.send(chat_id, text, reply_to=reply_to, message_id=message_id)
+                receipt = await client.send(chat_id, owed.text, reply_to=owed.reply_to, message_id=message_id)
             except (SendUndecided, SendDropped) as error:
                 message_id = error.message_id
                 with self._board.change():
                     self.tally.repeats += 1
+            except SessionClosed as error:
+                self._owed.appendleft(Owed(owed.text, owed.reply_to, error.message_id or message_id))
+                raise
             except SendGated as gate:
                 await anyio.sleep(gate.retry_after_ms / 1000)
             else:
@@ -177,11 +266,24 @@ class Agent:
         with self._board.change():
             match event:
                 case MessageReceived(own=False, system=False):
-                    tally.received[event.message.message_id] += 1
-                    if event.text.startswith("ping"):
-                        self._pongs.append(event)
+                    tally.received[event.message_id] += 1
+                    tally.replayed += not tally.live
+                    if event.text.startswith(("ping", "tell")):
+                        self._to_answer.append(event)
+                    elif event.streamed and event.text == self._shown:
+                        tally.stream_seen += 1
+                    return
+                case app_events.StreamGrew(delta=delta):
+                    self._shown = event.text if delta is None else self._shown + delta
+                    tally.pieces += 1
+                    return
+                case app_events.StreamStarted():
+                    self._shown = ""
+                    return
+                case app_events.StreamFinished() | app_events.TypingChanged():
                     return
                 case app_events.Ready():
+                    tally.live = False
                     tally.connects += 1
                     tally.ready = True
                     self._refused = False
@@ -201,6 +303,7 @@ class Agent:
                 case app_events.LoggedOut():
                     tally.ended = "logged out"
                 case app_events.ReplayFinished():
+                    tally.live = True
                     return
                 case _:
                     pass

@@ -25,6 +25,13 @@ class Tally:
         connects: how often the session became ready.
         repeats: undecided sends that were repeated under their id.
         held: rotations whose pair had to be held because it could not be saved.
+        pings: sent so far, in all sessions.
+        live: the backlog of this connection is through.
+        replayed: messages that came out of a backlog since the last absence.
+        absences: how often the application left and came back.
+        streamed: long answers written piece by piece, and acknowledged.
+        pieces: of the other's answers, as they were written.
+        stream_seen: long answers of the other whose pieces added up to the message at the end.
         ended: how the session ended.
     """
 
@@ -38,6 +45,13 @@ class Tally:
     repeats: int = 0
     alarms: int = 0
     held: int = 0
+    pings: int = 0
+    live: bool = False
+    replayed: int = 0
+    absences: int = 0
+    streamed: int = 0
+    pieces: int = 0
+    stream_seen: int = 0
     ended: Ending = ""
 
     @property

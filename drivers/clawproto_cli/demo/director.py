@@ -5,6 +5,7 @@ Each act waits for what it is about, with a bound; what does not come is a probl
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from clawproto_cli.demo.agent import Agent
 from clawproto_cli.demo.board import Board
@@ -33,6 +34,8 @@ class Director:
         """All acts, in order."""
         self._meet()
         self._rotate()
+        self._stream_answers()
+        self._be_absent()
         self._refuse_tokens()
         self._outage()
         self._cut_the_cable()
@@ -55,6 +58,34 @@ class Director:
         self._story.act("Rotation", "Halfway through their lives the tokens are replaced; the talk goes on.")
         self._await_each("rotate", lambda agent: agent.tally.rotations >= 1)
         self._sum_up()
+
+    def _stream_answers(self) -> None:
+        self._story.act("Streamed answer", "Each asks the other something; the answers are written piece by piece.")
+        for _ in range(3):  # a rotation in the middle of an answer breaks its pieces off, though not the answer
+            late = tuple(agent for agent in self._agents if not agent.tally.stream_seen)
+            for agent in late:
+                agent.ask()
+            self._board.wait(partial(_all_saw_an_answer, late), 5)
+        self._await_each("see an answer grow", lambda agent: agent.tally.stream_seen >= 1, 0)
+        for agent in self._agents:
+            tally = agent.tally
+            self._story.note(f"        {agent.name} saw {tally.pieces} pieces, and {tally.stream_seen} whole answers")
+
+    def _be_absent(self) -> None:
+        away, other = self._agents[1], self._agents[0]
+        self._story.act("Absence", f"{away.name}'s application is closed for 3 s; {other.name} goes on writing.")
+        away.leave()
+        self._await_all("leave", lambda: not away.tally.ready)
+        before = len(other.tally.acknowledged)
+        time.sleep(3)
+        written = len(other.tally.acknowledged) - before
+        away.come_back()
+        self._await_all("come back to the backlog", lambda: away.tally.absences == 1 and away.tally.live)
+        self._story.note(
+            f"        {other.name} wrote {written} meanwhile, {away.name} was handed {away.tally.replayed}"
+        )
+        if away.tally.replayed < written:
+            self.problems.append(f"{away.name} was handed {away.tally.replayed} of {written} messages")
 
     def _refuse_tokens(self) -> None:
         self._story.act("Refused token", "The hub refuses the tokens that both hold: refresh at once, then come back.")
@@ -166,3 +197,7 @@ class Director:
                 f" {len(sender.tally.acknowledged)} acknowledged, {got} received;"
                 f" {sender.tally.rotations} rotations"
             )
+
+
+def _all_saw_an_answer(agents: tuple[Agent, ...]) -> bool:
+    return all(agent.tally.stream_seen for agent in agents)

@@ -8,6 +8,8 @@ from clawproto.policy import Policy
 TOKEN_LIFE_MS: Final = 10_000
 FLOOR_MS: Final = 1_000
 TALK_EVERY: Final = 0.1  # seconds between two pings of an agent
+PIECE_EVERY: Final = 0.12  # seconds between two pieces of a long answer
+ANSWER: Final = ("It was ", "a dark ", "and stormy ", "night, ", "and the ", "token ", "was about ", "to expire.")
 ROTATIONS_WANTED: Final = 3
 
 POLICY: Final = Policy(
