@@ -10,6 +10,7 @@ from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.credentials import Identity
 from clawproto.json_types import Json
+from clawproto.text import render_text
 from clawproto.wire.values import (
     Fragment,
     MalformedPayload,
@@ -85,7 +86,7 @@ def _message_form(event: app_events.MessageReceived) -> JsonObject:
         "sender": _peer_form(event.sender),
         "message_id": message.message_id,
         "mode": message.message_mode,
-        "text": text_of(message.fragments),
+        "text": render_text(message.fragments),
         "fragments": [_fragment_form(fragment) for fragment in message.fragments],
         "mentions": [{"user_id": mention.user_id, "display": mention.display} for mention in message.mentions],
         "reply": reply,
@@ -123,23 +124,6 @@ def _fragment_form(fragment: Fragment) -> JsonObject:
             return (data if isinstance(data, dict) else {}) | {"kind": fragment.kind}
 
 
-def text_of(fragments: tuple[Fragment, ...]) -> str:
-    """A message as text; what is no text is named in brackets."""
-    return "".join(_text_of(fragment) for fragment in fragments)
-
-
-def _text_of(fragment: Fragment) -> str:
-    match fragment:
-        case TextFragment():
-            return fragment.text
-        case MentionFragment():
-            return f"@{fragment.display or fragment.user_id or '?'}"
-        case MediaFragment():
-            return f"[{fragment.kind} {fragment.name or fragment.url}]"
-        case UnknownFragment():
-            return f"[{fragment.kind}]"
-
-
 # --- for people ----------------------------------------------------------------------------------------------------
 
 
@@ -155,7 +139,7 @@ def words_of(event: AppEvent) -> tuple[str, str]:
         case app_events.MessageReceived():
             who = "system" if event.sender is None else _who(event.sender)
             marks = " (edited)" if event.update else ""
-            return "", f"{event.chat_id} {'me' if event.own else who}: {text_of(event.message.fragments)}{marks}"
+            return "", f"{event.chat_id} {'me' if event.own else who}: {render_text(event.message.fragments)}{marks}"
         case app_events.Ready():
             return "green", f"connected as device {event.device_id}, {event.delivery} delivery"
         case app_events.ReplayFinished():
@@ -202,7 +186,10 @@ def _activity_words(event: AppEvent) -> tuple[str, str]:
         case app_events.StreamGrew():
             return "dim", f"{event.chat_id} {_who(event.sender)} goes on: {event.delta}"
         case app_events.StreamFinished():
-            return "", f"{event.chat_id} {'me' if event.own else _who(event.sender)} wrote: {text_of(event.fragments)}"
+            return (
+                "",
+                f"{event.chat_id} {'me' if event.own else _who(event.sender)} wrote: {render_text(event.fragments)}",
+            )
         case app_events.StreamDiscarded():
             return "yellow", f"{event.chat_id} {_who(event.sender)} gave up {event.message_id} ({event.cause})"
         case app_events.MessageDelivered():

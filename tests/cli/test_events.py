@@ -137,7 +137,7 @@ def test_the_documentation_names_every_field(event: AppEvent) -> None:
 
 def test_the_form_of_a_message() -> None:
     form = event_form(MESSAGE, 1)
-    assert form["text"] == "look @Ada [image cat.png][poll]"
+    assert form["text"] == "look @Ada [image: cat.png https://h/cat.png][unsupported: poll]"
     assert form["sender"] == {"id": "usr_2", "nick_name": "Olga"}
     assert form["reply"] == {"message_id": "msg-0", "author_id": "usr_1"}
     assert form["mentions"] == [{"user_id": "usr_1", "display": "Ada"}]

@@ -1,0 +1,155 @@
+"""Long texts in parts, and messages as text."""
+
+import re
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from clawproto.text import LEAST_LIMIT, render_text, split_text
+from clawproto.wire.values import Fragment, MediaFragment, MentionFragment, TextFragment, UnknownFragment
+
+FENCE_LINE = re.compile(r" {0,3}(`{3,}|~{3,})[^`\n]*")
+
+
+def is_balanced(part: str) -> bool:
+    """Whether every fence that a part opens is closed in it."""
+    own = ""
+    for line in part.split("\n"):
+        match = re.fullmatch(r" {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)", line.rstrip("\r"))
+        if match is None:
+            continue
+        marks, info = match[1], match[2].strip()
+        if not own:
+            own = marks
+        elif not info and marks[0] == own[0] and len(marks) >= len(own):
+            own = ""
+    return not own
+
+
+def content(text: str) -> str:
+    """What must not get lost: everything but white space and fence lines."""
+    lines = [line for line in text.split("\n") if not FENCE_LINE.fullmatch(line.rstrip("\r"))]
+    return re.sub(r"\s", "", "".join(lines))
+
+
+def test_a_short_text_is_one_part() -> None:
+    assert split_text("hello") == ("hello",)
+    assert split_text("a" * 4000) == ("a" * 4000,)
+    assert split_text("") == split_text("\n \n") == ()
+
+
+@pytest.mark.parametrize("limit", [0, -1, LEAST_LIMIT - 1])
+def test_a_limit_that_is_too_small(limit: int) -> None:
+    with pytest.raises(ValueError, match="at least"):
+        split_text("x", limit)
+
+
+def test_paragraphs_are_kept_together() -> None:
+    one, two, three = "a " * 20, "b " * 20, "c " * 20
+    assert split_text(f"{one}\n\n{two}\n\n{three}", 100) == (f"{one}\n\n{two}", three)
+
+
+def test_lines_come_before_sentences_and_sentences_before_words() -> None:
+    lines = "\n".join(["x" * 30] * 5)
+    assert split_text(lines, 64) == ("x" * 30 + "\n" + "x" * 30,) * 2 + ("x" * 30,)
+    assert (
+        split_text("This is one sentence of some length. " * 4, 80)
+        == ("This is one sentence of some length. This is one sentence of some length. ",) * 2
+    )
+    parts = split_text("word " * 40, 64)
+    assert all(part.split() == ["word"] * len(part.split()) for part in parts)
+
+
+def test_a_code_block_is_closed_and_opened_again() -> None:
+    code = "\n".join(f"line {number}" for number in range(30))
+    parts = split_text(f"Look:\n\n```python\n{code}\n```\n\nThat was it.", 120)
+    assert len(parts) > 2
+    assert all(map(is_balanced, parts))
+    assert all(part.startswith("```python\n") for part in parts[1:-1])
+    assert all(part.endswith("\n```") for part in parts[:-1])
+    assert [number for part in parts for number in re.findall(r"line (\d+)", part)] == [str(n) for n in range(30)]
+    assert parts[-1].endswith("That was it.")
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~", "````", "   ```", "~~~~~"])
+def test_any_fence_is_closed_with_its_own_marks(fence: str) -> None:
+    inner = "```" if fence.strip() != "```" else "~~~"
+    text = f"{fence}\n" + f"{inner}\n" + "x y z\n" * 40 + f"{inner}\n{fence.strip()}\nend"
+    parts = split_text(text, 80)
+    assert all(map(is_balanced, parts))
+    assert content(text) == content("\n".join(parts))
+
+
+def test_a_block_that_is_never_closed_is_closed_in_every_part() -> None:
+    parts = split_text("~~~ sh\n" + "echo hello\n" * 30, 100)
+    assert all(map(is_balanced, parts)) and len(parts) > 3
+    assert all(part.startswith("~~~ sh\n") for part in parts)
+
+
+def test_white_space_in_code_survives_a_long_line() -> None:
+    line = "    " + "f(x)  +  " * 30
+    parts = split_text(f"```\n{line}\n```", 80)
+    assert all(map(is_balanced, parts))
+    assert "".join(part.removeprefix("```\n").removesuffix("\n```") for part in parts) == line
+
+
+def test_a_line_that_only_looks_like_a_fence() -> None:
+    text = "`````inline`code`\n" + "word " * 30
+    assert all("word" in part for part in split_text(text, 80))
+
+
+@pytest.mark.parametrize("cluster", ["👩‍👩‍👧‍👦", "🇩🇪", "é", "👍🏽", "❤️", "नि"])
+def test_what_is_seen_as_one_character_stays_together(cluster: str) -> None:
+    for shift in range(len(cluster) + 1):
+        parts = split_text("x" * shift + cluster * 60, 70)
+        assert "".join(parts) == "x" * shift + cluster * 60
+        for part in parts:
+            assert part.lstrip("x").replace(cluster, "") == ""
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet="ab .\n", max_size=60),
+            st.sampled_from(["```", "~~~", "```py", "````", "  ~~~", "\n\n", "# t", "    x", "`a`", "\r\n", "```a`b"]),
+            st.text(max_size=20),
+        ),
+        max_size=40,
+    ).map("\n".join),
+    st.integers(LEAST_LIMIT, 200),
+)
+def test_any_text(text: str, limit: int) -> None:
+    parts = split_text(text, limit)
+    assert all(0 < len(part) <= limit and part.strip() for part in parts)
+    assert content("\n".join(parts)) == content(text)
+    if len(parts) > 1:
+        assert all(map(is_balanced, parts))
+    if len(text) <= limit:
+        assert len(parts) <= 1
+
+
+def test_a_megabyte_is_no_trouble() -> None:
+    text = ("word " * 200 + "\n") * 500 + "```\n" + "x" * 500_000 + "\n```\n" + "`" * 1000 + "🇩🇪" * 1000
+    parts = split_text(text)
+    assert max(map(len, parts)) <= 4000
+    assert content("\n".join(parts)).count("x") == 500_000
+
+
+@pytest.mark.rule("FRAG-3", "MENT-3", "MENT-7")
+def test_a_message_as_text() -> None:
+    fragments: list[Fragment] = [
+        TextFragment("Hi "),
+        MentionFragment("usr_1", "Dora"),
+        MentionFragment("usr_2"),
+        MentionFragment(display="@Tom"),
+        MentionFragment("all"),
+        MentionFragment(),
+        MediaFragment("image", "https://h/1", name="cat.png"),
+        MediaFragment("file", "https://h/2"),
+        UnknownFragment("poll", {"kind": "poll"}),
+    ]
+    assert render_text(fragments) == (
+        "Hi @Dora@usr_2@Tom@everyone@?[image: cat.png https://h/1][file: https://h/2][unsupported: poll]"
+    )
+    assert render_text(()) == ""
