@@ -121,9 +121,7 @@ class _Splitter:
     def _cut(self) -> None:
         """End the open part, at its last paragraph if that is not too far back; the rest begins the next one."""
         fence, rest = self._fence, list[str]()
-        if (
-            fence is not None and self._begun == len(self._lines) > 1
-        ):  # a block of which nothing but its first line is here
+        if fence is not None and self._begun == len(self._lines) > 1:  # nothing but its first line is here
             self._lines.pop()
             self._fence = None
         if fence is None and self._blank is not None and self._blank_size * 2 >= self._limit:
@@ -163,7 +161,7 @@ def _fence_after(fence: _Fence | None, line: str, limit: int) -> _Fence | None:
 
 
 def _best_end(line: str, limit: int, *, code: bool) -> int:
-    """Where to cut a line after at most ``limit`` characters: a sentence, a word, or a character that is seen as one."""
+    """Where to cut a line after at most ``limit`` characters: behind a sentence, a word, or what is seen as one."""
     least = limit // 2
     if not code:
         ends = [match.end() for match in _SENTENCE.finditer(line, least, limit)]
