@@ -13,7 +13,7 @@ REF-29, REF-32, REF-36, REF-43, REF-48, REST-4, SEND-20.
 
 from types import ModuleType
 
-from clawproto.testing.driver_checks import application, cancelling, ending, sockets, tokens
+from clawproto.testing.driver_checks import activities, application, cancelling, ending, sockets, tokens
 from clawproto.testing.stage import Check, run_check
 
 __all__ = ["CHECKS", "run_check"]
@@ -24,5 +24,5 @@ def _checks(module: ModuleType) -> tuple[Check, ...]:
 
 
 CHECKS: tuple[Check, ...] = tuple(
-    check for module in (cancelling, ending, sockets, tokens, application) for check in _checks(module)
+    check for module in (cancelling, ending, sockets, tokens, application, activities) for check in _checks(module)
 )

@@ -12,6 +12,7 @@ the hub asks for is put into one queue and done in turn, so nothing happens with
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -99,7 +100,7 @@ class Member:
 
     def __init__(self, world: "World", config: Config, record: Credentials, settle: SettleMode) -> None:
         self.session = Session(config)
-        self.record = record
+        self.record: Credentials = record
         self.told: list[AppEvent] = []
         self.results: dict[int, Result] = {}
         self.held: dict[int, AppEvent] = {}
@@ -273,8 +274,10 @@ class World:
         member.handle(Start(record))
         return member
 
-    def control(self, _asked: object = None) -> None:
-        """Carry out what a control has asked for: ``world.control(world.hub.kick())``."""
+    def control(self, action: Callable[[Hub], object]) -> None:
+        """Do something to the hub, and carry out what it asks for: ``world.control(lambda hub: hub.kick())``."""
+        self.hub.advance(self.now)
+        action(self.hub)
         self._perform(self.hub.take_effects())
         self.settle_down()
 
@@ -320,7 +323,7 @@ class World:
 
     def later(self, action: Callable[[Effect], None], effect: Effect) -> None:
         """Do this in its turn."""
-        self._queue.append(lambda: action(effect))
+        self._queue.append(partial(action, effect))
 
     def settle_down(self) -> None:
         """Do everything that is to be done now."""
@@ -356,8 +359,7 @@ class World:
         )
 
     def _perform(self, effects: list[HubEffect]) -> None:
-        for effect in effects:
-            self._queue.append(lambda effect=effect: self._carry_out(effect))
+        self._queue.extend(partial(self._carry_out, effect) for effect in effects)
 
     def _carry_out(self, effect: HubEffect) -> None:
         match effect:

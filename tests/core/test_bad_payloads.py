@@ -305,14 +305,14 @@ def test_nothing_grows_without_bound(event: str) -> None:
     features = Features(receipts=True, own_devices=True, metadata=True, signals=True, permissions=True, history=True)
     bench = LinkBench(grant="v2", capabilities=features.capabilities, policy=policy)
     bench.liveness = False
+    halfway = 0
     for number in range(1_000):
         payload = json.loads(json.dumps(PAYLOADS[event]))
         for key, value in payload.items():
             if isinstance(value, str):
                 payload[key] = f"{value}-{number}" if key != "code" else value
-        sender: Form = {"id": f"usr_{number}"}
-        more = {"chat_id": f"{CHAT}-{number}", "sender": sender}
-        for emit in of(bench.stamped(event, payload, **more), Emit):
+        effects = bench.stamped(event, payload, chat_id=f"{CHAT}-{number}", sender={"id": f"usr_{number}"})
+        for emit in of(effects, Emit):
             if emit.delivery is not None:
                 bench.settle(emit.delivery)
         forget(bench)

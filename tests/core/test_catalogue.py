@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,7 +133,7 @@ class Play:
         result = self.robo.results[opened]
         assert isinstance(result, StreamOpened)
         for piece in ("Let ", "me ", "think"):
-            self.robo.give(lambda number, piece=piece: AppendStream(number, result.message_id, piece))
+            self.robo.give(partial(AppendStream, message_id=result.message_id, text=piece))
         closing = Send(0, self.chat, text("I have thought."))
         ended = self.robo.give(lambda number: FinishStream(number, result.message_id, closing))
         self.world.run_for(500)
@@ -164,7 +165,7 @@ class Play:
         self.world.run_for(100)
         (moved,) = self.told(self.laptop, app_events.ReadMarkMoved)
         assert isinstance(moved, app_events.ReadMarkMoved) and moved.chat_id == self.chat
-        self.world.control(self.world.hub.recall(self.chat, self.tom, message_id))
+        self.world.control(lambda hub: hub.recall(self.chat, self.tom, message_id))
         assert self.told(self.phone, app_events.MessageRecalled)
 
     def signs_of_life(self) -> None:
@@ -184,22 +185,20 @@ class Play:
         self.phone.handle(UnwatchPresence(self.tom))
 
     def signals(self) -> None:
-        hub = self.world.hub
-        self.world.control(hub.invalidate_metadata(self.chat, ["title"], version=3))
+        self.world.control(lambda hub: hub.invalidate_metadata(self.chat, ["title"], version=3))
         (invalid,) = self.told(self.phone, app_events.MetadataInvalidated)
         assert isinstance(invalid, app_events.MetadataInvalidated) and invalid.paths
         self.phone.handle(MarkApplied("chat", self.chat, 3))
-        self.world.control(hub.invalidate_metadata(self.chat, ["title"], version=3))
+        self.world.control(lambda hub: hub.invalidate_metadata(self.chat, ["title"], version=3))
         assert len(self.told(self.phone, app_events.MetadataInvalidated)) == 1
-        self.world.control(hub.signal(self.dora, "friend.added", self.tom))
+        self.world.control(lambda hub: hub.signal(self.dora, "friend.added", self.tom))
         assert self.told(self.phone, app_events.SignalReceived) and self.told(self.laptop, app_events.SignalReceived)
 
     def approvals(self) -> None:
-        hub = self.world.hub
         request = {"request_id": "req-1", "operation": "post"}
-        self.world.control(hub.permission(self.agent_user, "request", dict(request)))
+        self.world.control(lambda hub: hub.permission(self.agent_user, "request", dict(request)))
         self.world.control(
-            hub.permission(self.agent_user, "resolved", {"request_id": "req-1", "decision": "allow_once"})
+            lambda hub: hub.permission(self.agent_user, "resolved", {"request_id": "req-1", "decision": "allow_once"})
         )
         assert self.told(self.phone, app_events.PermissionRequested)
         assert self.told(self.phone, app_events.PermissionResolved)
@@ -215,7 +214,7 @@ class Play:
         for _ in range(5):
             self.say(self.friend, "more")
         before = len(self.heard(self.laptop))
-        self.world.control(self.world.hub.prune(self.dora, keep=3))
+        self.world.control(lambda hub: hub.prune(self.dora, keep=3))
         reset = self.laptop.give(ResetCursor)
         self.world.run_for(10_000)
         assert self.laptop.results[reset] == Done()
@@ -225,7 +224,7 @@ class Play:
         self.world.run_for(60_000)
 
     def refused_handshake(self) -> None:
-        self.world.control(self.world.hub.hello_fail("authentication failed", user_id=self.dora))
+        self.world.control(lambda hub: hub.hello_fail("authentication failed", user_id=self.dora))
         self.phone.cut()
         self.world.run_for(60_000)
         assert self.told(self.phone, app_events.HandshakeRefused)
