@@ -168,8 +168,31 @@ def test_example(hub: HubThread, tmp_path: Path, name: str, pairs: bool, echoes:
 # --- the text of the examples --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["stream_asyncio.py", "stream_trio.py"])
+def test_the_streaming_agent(hub: HubThread, tmp_path: Path, name: str) -> None:
+    agent = hub.create_agent()
+    with listening(hub, agent.owner_id) as texts:
+        program = Program(name, [str(tmp_path / "agent.db"), agent.pairing_code, hub.base_url], tmp_path / "output")
+        hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, "one two three"))
+        program.until(lambda: "You said: one two three " in texts)
+        seen: Any = hub.call(lambda machine: machine.uplinks(agent.user_id))
+        events = [record["event"] for record in seen]
+        assert events.count("message.created") == events.count("message.done") == 1
+        assert events.count("message.add") >= 3
+        assert {"message.read", "message.reaction", "typing.update"} <= set(events)
+        assert program.interrupt() in (0, 130, -2)
+
+
 @pytest.mark.parametrize(
-    ("name", "limit"), [("echo_asyncio.py", 30), ("echo_trio.py", 30), ("blocking.py", 80), ("twisted_loop.py", 185)]
+    ("name", "limit"),
+    [
+        ("echo_asyncio.py", 30),
+        ("echo_trio.py", 30),
+        ("stream_asyncio.py", 36),
+        ("stream_trio.py", 37),
+        ("blocking.py", 80),
+        ("twisted_loop.py", 185),
+    ],
 )
 def test_examples_fit_on_a_page(name: str, limit: int) -> None:
     assert len((EXAMPLES / name).read_text().splitlines()) <= limit
@@ -193,8 +216,9 @@ def test_the_readme_shows_the_asyncio_example() -> None:
     assert substance(block) == substance((EXAMPLES / "echo_asyncio.py").read_text())
 
 
-def test_the_trio_example_differs_in_the_names_of_the_loop_only() -> None:
-    source = (EXAMPLES / "echo_asyncio.py").read_text()
+@pytest.mark.parametrize("name", ["echo", "stream"])
+def test_the_trio_example_differs_in_the_names_of_the_loop_only(name: str) -> None:
+    source = (EXAMPLES / f"{name}_asyncio.py").read_text()
     expected = source.replace("asyncio.run(main(*sys.argv[1:]))", "trio.run(main, *sys.argv[1:])")
     expected = expected.replace("asyncio", "trio")
-    assert sorted(substance(expected)) == sorted(substance((EXAMPLES / "echo_trio.py").read_text()))
+    assert sorted(substance(expected)) == sorted(substance((EXAMPLES / f"{name}_trio.py").read_text()))
