@@ -1,8 +1,8 @@
 """The bounded queue between a session and its application, with settlement.
 
-A message that the hub wants acknowledged carries a delivery number. It is settled when the application is done with it:
-by asking for the next event (``auto``), or by saying so (``explicit``). What was not settled comes again after the next
-connect, so delivery is at least once (R2-9, R1-1).
+An event that the hub wants acknowledged carries a delivery number. It is settled when the application is done with it:
+by asking for the next event (``auto``), or, if it is a message, by saying so (``explicit``). What was not settled comes
+again after the next connect, so delivery is at least once (R2-9, R1-1).
 """
 
 from collections import deque
@@ -119,10 +119,11 @@ class Mailbox:
         return item.event
 
     def settle_handed_out(self) -> None:
-        """The application has come back for more: in ``auto`` mode it is done with what it got."""
-        if self._mode == "auto":
-            while self._handed_out:
-                _, item = self._handed_out.popitem()
+        """The application has come back for more: in ``auto`` mode it is done with what it got. In ``explicit`` mode
+        that holds for everything but messages, so that nobody holds up the stream by overlooking a signal."""
+        for key, item in list(self._handed_out.items()):
+            if self._mode == "auto" or not isinstance(item.event, app_events.MessageReceived):
+                del self._handed_out[key]
                 self._report(item)
 
     def settle(self, event: AppEvent) -> None:

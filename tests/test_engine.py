@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from clawproto import events
-from clawproto.app_events import LoggedOut, MessageReceived, Ready, ReplayFinished
+from clawproto.app_events import LoggedOut, MessageReceived, Ready, ReplayFinished, SignalReceived
 from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
 from clawproto.effects import (
     Abort,
@@ -290,6 +290,18 @@ def test_explicit_settles_what_the_application_names_once() -> None:
         assert event is not None
         engine.mailbox.settle(event)
     assert [event for event in session.seen if isinstance(event, events.Settle)] == [events.Settle(8)]
+
+
+@pytest.mark.rule("R2-8", "R2-10")
+def test_explicit_is_about_messages_and_signals_settle_themselves() -> None:
+    session = Scripted()
+    signal = SignalReceived("friend.added", "usr_1", 1, "ev-1", ())
+    session.on(events.FrameReceived, Emit(signal, 7), Emit(message(1), 8))
+    engine = make(session, settle="explicit")
+    engine.handle(frame())
+    assert [engine.take(), engine.take()] == [signal, message(1)]
+    engine.mailbox.settle_handed_out()
+    assert [event for event in session.seen if isinstance(event, events.Settle)] == [events.Settle(7)]
 
 
 @pytest.mark.rule("REF-32", "REF-10")

@@ -1,4 +1,4 @@
-"""The invariants I1 to I12 as one function, to be called after every step of a session.
+"""The invariants I1 to I13 as one function, to be called after every step of a session.
 
     history = History()
     after, effects = step(before, event, now)
@@ -12,6 +12,7 @@ I4  no socket with a rejected token, nor     I10 a retransmission keeps its mess
 I5  Logout only when the store has nothing       none is in the past
     newer                                    I12 with a healthy hub and disk every state leads to Ready, or to a
 I6  the floor between flights                    logout (see `clawproto.testing.liveness`)
+I13 a stream of ours adds up piece by piece, and ends at most once
 """
 
 import hashlib
@@ -82,6 +83,7 @@ class History:
         open_commands: given and not resolved.
         resolved: commands resolved so far.
         messages: digest of the payload by message id.
+        streams: our streams by message id: text so far, number of pieces, whether it has ended.
         flight_began: monotonic ms of the last flight's begin.
         ended: Stop has come.
         logged_out: a Logout is in force.
@@ -94,6 +96,7 @@ class History:
     open_commands: frozenset[int] = frozenset()
     resolved: frozenset[int] = frozenset()
     messages: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    streams: tuple[tuple[str, tuple[str, int, bool]], ...] = field(default=(), repr=False)
     flight_began: int | None = None
     ended: bool = False
     logged_out: bool = False
@@ -273,6 +276,8 @@ def _check_frame(history: History, before: State, event: Event, effect: SendFram
         _require(stream.epoch == payload["epoch"], "I8", "an ack carries a foreign epoch")
         _require(effect.generation == stream.generation, "I8", "an ack goes to another socket")
         _require(1 <= payload["dseq"] <= stream.mark, "I8", "an ack passes the mark")
+    if effect.event in _STREAM:
+        return _check_stream(history, effect.event, payload)
     if effect.event in ("message.send", "message.reply"):
         digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
         known = dict(history.messages)
@@ -282,6 +287,30 @@ def _check_frame(history: History, before: State, event: Event, effect: SendFram
             _require(before_digest == digest, "I10", "a retransmission differs")
         history = evolve(history, messages=(*history.messages[-256:], (payload["message_id"], digest)))
     return history
+
+
+_STREAM = ("message.created", "message.add", "message.done", "message.failed")
+
+
+def _check_stream(history: History, event: str, payload: dict[str, Any]) -> History:
+    streams = dict(history.streams)
+    message_id = payload["message_id"]
+    known = streams.pop(message_id, None)
+    if event == "message.created":
+        _require(known is None or known[2], "I13", "a stream begins twice")
+        return evolve(history, streams=(*streams.items(), (message_id, ("", 0, False))))
+    _require(known is not None and not known[2], "I13", f"{event} outside of a stream")
+    assert known is not None
+    text, pieces, _ = known
+    if event == "message.add":
+        (part,) = payload["fragments"]
+        _require(payload["sequence"] == pieces, "I13", "a piece has the wrong number (STREAM-4)")
+        _require(text + part["delta"] == part["text"], "I13", "the pieces do not add up (STREAM-5)")
+        known = part["text"], pieces + 1, False
+    else:
+        _require(all("delta" not in part for part in payload["fragments"]), "I13", "an end has a delta (STREAM-6)")
+        known = text, pieces, True
+    return evolve(history, streams=(*list(streams.items())[-64:], (message_id, known)))
 
 
 def _check_inbox(after: State) -> None:

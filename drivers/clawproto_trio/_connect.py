@@ -67,7 +67,8 @@ async def connect(
         ssl: for ``wss`` and ``https``; None: the default.
         http: a ready-made HTTP client, which stays open.
         inbox_limit: how much may wait for the application before reading stops.
-        settle: ``auto``: a message is done with when the next event is asked for; ``explicit``: see `Client.settle`.
+        settle: ``auto``: a message is done with when the next event is asked for; ``explicit``: a message is,
+            once `MessageReceived.settle` or `Client.settle` says so.
         send_limit: how many sends may be undecided before `Client.send` waits.
         shutdown_timeout: seconds; None: a little more than a refresh may take.
         observer: called after every step with instant, event, effects and state; what it raises is logged.

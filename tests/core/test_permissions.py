@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from attrs import fields
+from hypothesis import given, settings, strategies as st
 
 from clawproto import approvals, commands
 from clawproto.app_events import MessageReceived, PermissionDecided, PermissionRequested, PermissionResolved
@@ -183,6 +184,28 @@ def test_the_record_collapses_nothing_that_it_does_not_know() -> None:
     bench = LinkBench(capabilities=ON)
     (event,) = resolve(bench, "req-unknown", decision="deny_once")
     assert event.request_id == "req-unknown"
+
+
+@settings(max_examples=80)
+@given(st.lists(st.tuples(st.sampled_from(["ask", "resolve", "wait"]), st.integers(0, 4)), max_size=30))
+def test_open_cards_are_those_asked_for_and_neither_answered_nor_over(acts: list[tuple[str, int]]) -> None:
+    bench = LinkBench(capabilities=ON)
+    bench.liveness = False
+    open_until: dict[str, int] = {}
+    for act, number in acts:
+        request_id = f"req-{number}"
+        if act == "ask":
+            asked = ask(bench, request_id, expires_at=bench.now.wall_ms + 1_000 * (number + 1))
+            assert bool(asked) == (request_id not in open_until)
+            open_until.setdefault(request_id, bench.now.wall_ms + 1_000 * (number + 1))
+        elif act == "resolve":
+            resolve(bench, request_id)
+            open_until.pop(request_id, None)
+        else:
+            bench.run_for(700 * number)
+            open_until = {key: until for key, until in open_until.items() if until > bench.now.wall_ms}
+        shown = {card.request_id for card in bench.state.signals.cards.values()}
+        assert shown == set(open_until) == set(bench.state.signals.card_numbers)
 
 
 # --- REST ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Delivery receipts: one for each message of somebody else, and what comes of ours."""
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from clawproto.app_events import MessageDelivered
 from clawproto.config import Capabilities
@@ -102,3 +103,23 @@ def test_of_ours_the_application_is_told_and_silence_means_nothing() -> None:
         MessageDelivered(sent["payload"]["message_id"], CHAT, "usr_friend", 7),
         MessageDelivered("msg-x", None, None, None),
     ]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(st.none(), st.integers(0, 4)), max_size=25))
+def test_one_receipt_for_each_message_and_connection_whatever_comes_again(arrivals: list[int | None]) -> None:
+    """None stands for a broken connection."""
+    bench = LinkBench(grant="v2", capabilities=ON)
+    bench.liveness = False
+    wanted: list[str] = []
+    seen: set[int] = set()
+    for number in arrivals:
+        if number is None:
+            bench.reconnect()
+            seen.clear()
+            continue
+        bench.message(f"msg-{number}")
+        if number not in seen:
+            wanted.append(f"msg-{number}")
+            seen.add(number)
+    assert receipts(bench) == wanted

@@ -165,6 +165,28 @@ def test_what_is_told_of_presence() -> None:
     assert names.index("online") < names.index("last_seen_at")
 
 
+@settings(max_examples=80)
+@given(st.lists(st.tuples(st.sampled_from(["watch", "unwatch", "cut"]), st.integers(0, 5)), max_size=30))
+def test_after_each_hello_ok_exactly_the_watched_are_asked_for(acts: list[tuple[str, int]]) -> None:
+    bench = LinkBench(policy=Policy(presence_limit=4))
+    bench.liveness = False
+    watched: list[str] = []
+    for act, number in acts:
+        user_id = f"usr_{number}"
+        if act == "watch":
+            allowed = user_id in watched or len(watched) < 4
+            assert (watch(bench, user_id) == Done()) == allowed
+            if allowed and user_id not in watched:
+                watched.append(user_id)
+        elif act == "unwatch":
+            bench.step(UnwatchPresence(user_id))
+            watched = [other for other in watched if other != user_id]
+        else:
+            before = len(asked(bench))
+            bench.reconnect()
+            assert asked(bench)[before:] == watched
+
+
 # --- metadata ------------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +257,20 @@ def test_ready_is_the_sign_to_fetch_what_is_visible() -> None:
     assert len(bench.told(Ready)) == 2, "after each hello-ok, whether or not a signal was missed"
     paths, everything = metadata_paths(CHAT, "group", (), None)
     assert everything and len(paths) == 2
+
+
+@settings(max_examples=80)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), max_size=30))
+def test_no_version_is_told_after_it_was_applied(acts: list[tuple[bool, int]]) -> None:
+    bench = LinkBench()
+    bench.liveness = False
+    highest = 0
+    for apply, version in acts:
+        if apply:
+            bench.step(MarkApplied("chat", CHAT, version))
+            highest = max(highest, version)
+        else:
+            assert bool(invalidate(bench, version=version)) == (version > highest or highest == 0)
 
 
 # --- notify --------------------------------------------------------------------------------------------------------
