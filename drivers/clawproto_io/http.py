@@ -177,10 +177,11 @@ class HttpRunner:
         Raises:
             httpx2.HTTPError, httpx2.InvalidURL: no answer.
         """
-        extensions = {} if server_name is None else {"sni_hostname": server_name}
-        request = self._client.build_request(
-            "GET", url, headers=dict(headers), timeout=httpx2.Timeout(timeout), extensions=extensions
-        )
+        extensions: dict[str, object] = {"timeout": httpx2.Timeout(timeout).as_dict()}
+        if server_name is not None:
+            extensions["sni_hostname"] = server_name
+        # Not built by the client, whose own headers and cookies are for another server.
+        request = httpx2.Request("GET", url, headers=dict(headers), extensions=extensions)
         with _logging_off():
             response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
 from clawproto import errors
@@ -15,7 +16,7 @@ from clawproto.credentials import Identity
 from clawproto.wire.values import MediaFragment
 from clawproto_io import HttpRunner
 from clawproto_io.media import Media, download
-from tests.io.http_servers import Script, Server, answers, reset_at_once, whole
+from tests.io.http_servers import TLS, Script, Server, answers, reset_at_once, whole
 
 pytestmark = pytest.mark.anyio
 Serve = Callable[[Script], Server]
@@ -38,6 +39,15 @@ async def test_into_memory(runner: HttpRunner, serve: Serve) -> None:
     assert head.startswith(b"get /a?sig=x%2fy http/1.1")
     assert f"host: 127.0.0.1:{server.port}".encode() in head
     assert b"authorization" not in head and b"x-device-id" not in head and b"cookie" not in head
+
+
+async def test_headers_of_the_applications_own_client_stay_at_home(serve: Serve) -> None:
+    server = serve(answers(whole("200 OK", b"content")))
+    async with httpx2.AsyncClient(
+        verify=TLS, trust_env=False, headers={"Authorization": "Bearer secret"}, cookies={"session": "secret"}
+    ) as client:
+        assert await fetch(HttpRunner(client), server.url) == b"content"
+    assert b"secret" not in server.requests[0]
 
 
 async def test_into_a_file(runner: HttpRunner, serve: Serve, tmp_path: Path) -> None:
