@@ -285,6 +285,14 @@ def test_marks_of_other_devices_are_merged_by_maximum() -> None:
     assert mark(bench, 99, None) == [], "a mark without a chat marks nothing"
 
 
+@pytest.mark.rule("READ-2", "READ-4")
+def test_what_somebody_else_has_read_is_no_mark_of_ours() -> None:
+    bench = LinkBench(capabilities=Capabilities(multi_device=True))
+    effects = bench.down("message.read", {"last_read_emitted_at": 50}, chat_id=CHAT, sender=SENDER)
+    assert not emitted(effects, ReadMarkMoved)
+    assert mark(bench, 10) == [ReadMarkMoved(CHAT, 10)]
+
+
 @pytest.mark.rule("READ-5", "ENV-6", "ENV-7")
 def test_the_burst_after_hello_ok_is_no_clock() -> None:
     bench = LinkBench(capabilities=Capabilities(multi_device=True))
