@@ -6,7 +6,7 @@ from typing import Any
 
 import trio
 
-from clawproto.app_events import Ready, TokensRotated
+from clawproto.app_events import LoggedOut, Ready, TokensRotated
 from clawproto.errors import SessionTakenOver
 from clawproto.policy import Policy
 
@@ -32,6 +32,8 @@ async def main(driver: Any, store: str, term: float) -> None:
             async for event in client:
                 if isinstance(event, Ready):
                     say("ready")
+                elif isinstance(event, LoggedOut):
+                    say(f"logged-out {event.cause}")
                 elif isinstance(event, TokensRotated):
                     say("adopted" if event.adopted else "rotated")
     except SessionTakenOver:
