@@ -202,7 +202,7 @@ def _pay_marks(signals: SignalState, gates: Gates, online: int, turn: Turn) -> S
                 "message.read", trace_id=trace_id, emitted_at=turn.wall, payload_text=payload, chat_id=chat_id
             )
             turn.do(SendFrame(online, text, "message.read"))
-    return evolve(signals, owed_marks=owed)
+    return signals if owed is signals.owed_marks else evolve(signals, owed_marks=owed)
 
 
 def mark_received(
@@ -219,15 +219,16 @@ def mark_received(
 
 
 def is_applied(signals: SignalState, subject: str, key: str, version: int | None) -> bool:
-    """Whether this version, or a later one, was applied already (META-3, NOTIFY-3). Without a version: never."""
-    applied = signals.versions.get(f"{subject}:{key}")
+    """Whether this version, or a later one, was applied already (META-3, NOTIFY-3). Without a version: never, nor
+    without a key, since versions of different things cannot be compared."""
+    applied = signals.versions.get(f"{subject}:{key}") if key else None
     return version is not None and applied is not None and version <= applied
 
 
 def applied(signals: SignalState, subject: str, key: str, version: int, turn: Turn) -> SignalState:
     """The application has fetched and applied this version."""
     name = f"{subject}:{key}"
-    if version <= (signals.versions.get(name) or 0):
+    if not key or version <= (signals.versions.get(name) or 0):
         return signals
     return evolve(signals, versions=signals.versions.put(name, version, turn.policy.remembered_slots))
 
@@ -308,8 +309,16 @@ def connected(signals: SignalState, gates: Gates, online: int, turn: Turn) -> Si
     return _pay_marks(signals, gates, online, turn) if len(signals.owed_marks) else signals
 
 
-def advance(signals: SignalState, offset: int, turn: Turn) -> SignalState:
-    """Indicators and cards whose time is over. ``offset`` is server time minus wall clock."""
+def other_user(signals: SignalState) -> SignalState:
+    """The session goes on under another user: marks, subscriptions and cards of the one before are not theirs."""
+    return SignalState(typing=signals.typing, typing_due=signals.typing_due, next_slot=signals.next_slot)
+
+
+def advance(signals: SignalState, offset: int, gates: Gates, online: int | None, turn: Turn) -> SignalState:
+    """Indicators and cards whose time is over; marks whose gate is open again. ``offset`` is server time minus wall
+    clock."""
+    if online is not None and len(signals.owed_marks):
+        signals = _pay_marks(signals, gates, online, turn)
     while (first := signals.typing_due.first()) is not None and turn.mono >= first[1][0]:
         signals = _expire_first(signals, turn)
     if len(signals.cards):
