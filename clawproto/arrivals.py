@@ -82,8 +82,10 @@ def receive(state: State, frame: Frame, payload: Arrival, number: int, turn: Tur
         case Typing():
             return _typing(state, frame, payload, number, turn)
         case ReadMark(last_read_emitted_at=mark):
-            changed, event = signals.mark_received(state.signals, frame.chat_id or "", mark, turn)
-            return _tell(evolve(state, signals=changed), event if frame.chat_id else None, number, turn)
+            if not frame.chat_id or not (frame.sender is None or _is_own(state, frame)):
+                return _tell(state, None, number, turn)  # a mark of nothing, or somebody else's (READ-2)
+            changed, event = signals.mark_received(state.signals, frame.chat_id, mark, turn)
+            return _tell(evolve(state, signals=changed), event, number, turn)
         case PermissionRequest():
             changed, card = signals.requested(state.signals, frame.chat_id or "", payload, turn)
             return _tell(evolve(state, signals=changed), card, number, turn)

@@ -120,7 +120,8 @@ def _established(state: State, heard: LinkState, frame: Frame, data: str | bytes
             if isinstance(payload, NotifySignal) and inbox.is_news(counted, payload.event_id):
                 sending = _with_gates(sending, gates.notified(sending.gates, payload.type, payload.entity_id, turn))
             state = evolve(state, link=heard, outbox=sending, inbox=counted)
-            if isinstance(payload, StreamFail):  # it may be one of ours (STREAM-8)
+            if isinstance(payload, StreamFail) and (frame.sender is None or frame.sender.id == _user_id(state)):
+                # one of ours (STREAM-8); anybody in the chat knows its id, so anybody else's word counts for nothing
                 reason = "the hub reported message.failed"
                 state = evolve(state, drafts=drafts.refused(state.drafts, payload.message_id, "failed", reason))
             return arrivals.receive(state, frame, payload, number, turn)

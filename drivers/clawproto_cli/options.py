@@ -14,6 +14,20 @@ store_option = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     help="SQLite file with the agent's credentials (mode 0600).",
 )
+
+
+def _note_keyring(context: click.Context, _option: click.Parameter, name: str | None) -> None:
+    context.meta[KEYRING] = name
+
+
+KEYRING = "clawproto.keyring"
+keyring_option = click.option(
+    "--keyring",
+    metavar="NAME",
+    expose_value=False,
+    callback=_note_keyring,
+    help="Encrypt the tokens in the store with the key NAME in the keyring of the system; made if it is missing.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for programs.")
 driver_option = click.option(
     "--driver",

@@ -7,7 +7,7 @@ from clawproto_io.clock import Clock, ScaledClock, SystemClock, system_seed
 from clawproto_io.errors import GenerationConflict, HttpFailure, StoreError
 from clawproto_io.http import HttpRunner
 from clawproto_io.pairing import adopt, new_device_id
-from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore, SqliteStore, open_store
+from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore, SqliteStore, StoreKey, open_store
 
 __all__ = [
     "Clock",
@@ -20,6 +20,7 @@ __all__ = [
     "ScaledClock",
     "SqliteStore",
     "StoreError",
+    "StoreKey",
     "SystemClock",
     "adopt",
     "new_device_id",

@@ -13,8 +13,8 @@ from attrs import evolve
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
 from clawproto_cli.commands.status import examine
-from clawproto_io import SqliteStore
-from tests.cli.conftest import clawproto, token
+from clawproto_io import SqliteStore, StoreKey
+from tests.cli.conftest import RunningHub, clawproto, token
 
 IDENTITY = Identity(
     "usr_1", "device-1", "https://chat.example.com", "wss://chat.example.com/ws", "usr_2", None, "cnv_1"
@@ -213,3 +213,17 @@ def test_status_says_due_from_the_latest_moment_on() -> None:
     assert not examine(record, latest - 1).is_due
     assert examine(record, latest).is_due
     assert examine(record, latest).next_refresh.startswith("now: ")
+
+
+def test_an_encrypted_store(hub: RunningHub, tmp_path: Path) -> None:
+    store, agent, key = tmp_path / "a.db", hub.next_agent(), StoreKey.generate()
+    arguments = ("pair", agent["pairing_code"], "--store", str(store), "--base-url", hub.base_url)
+    assert clawproto(*arguments, CLAWPROTO_STORE_KEY=key).returncode == 0
+    assert b"sealed:1:" in b"".join(path.read_bytes() for path in tmp_path.glob("a.db*"))
+    assert clawproto("status", "--store", str(store), CLAWPROTO_STORE_KEY=key).returncode == 0
+    sent = clawproto("send", hub.shared_conversation_id, "hi", "--store", str(store), "--json", CLAWPROTO_STORE_KEY=key)
+    assert sent.returncode == 0, sent.stdout
+    for wrong in ("", StoreKey.generate(), "nonsense"):
+        done = clawproto("status", "--store", str(store), "--json", CLAWPROTO_STORE_KEY=wrong)
+        assert (done.returncode, json.loads(done.stdout)["error"]) == (6, "store")
+        assert key not in done.stdout + done.stderr and "nonsense" not in done.stdout

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from clawproto.app_events import RefusalReceived, StreamGrew
 from clawproto.effects import Emit
 from clawproto.events import AppendStream, FailStream, FinishStream, FrameReceived, OpenStream, Send, Start
+from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import (
     Done,
@@ -279,6 +280,19 @@ def test_message_failed_from_the_hub_ends_it() -> None:
     bench.down("message.failed", {"message_id": message_id}, chat_id=CHAT)
     result = append(bench, message_id, "a")
     assert isinstance(result, SendRejected) and result.code == "failed"
+
+
+@pytest.mark.rule("STREAM-8")
+def test_nobody_else_can_end_our_stream() -> None:
+    bench = LinkBench()
+    message_id = opened(bench)
+    bench.down("message.failed", {"message_id": message_id}, chat_id=CHAT, sender=SENDER)
+    assert append(bench, message_id, "a") == Done()
+    credentials = bench.state.tokens.credentials
+    assert credentials is not None
+    own: dict[str, Json] = {"id": credentials.identity.user_id}
+    bench.down("message.failed", {"message_id": message_id}, chat_id=CHAT, sender=own)
+    assert isinstance(append(bench, message_id, "b"), SendRejected)
 
 
 @pytest.mark.rule("ERR-10", "ERR-11", "ROUTE-7")

@@ -8,7 +8,7 @@ from clawproto.config import Capabilities
 from clawproto.events import MarkRead
 from clawproto.json_types import Json
 from tests.core.harness import credentials, emitted, jwt, pair
-from tests.core.link_harness import CHAT, OTHER_CHAT, LinkBench, own_id
+from tests.core.link_harness import CHAT, OTHER_CHAT, SENDER, LinkBench, own_id
 
 
 def marks(bench: LinkBench, chat_id: str = CHAT) -> list[int]:
@@ -72,6 +72,14 @@ def test_marks_of_other_devices_are_merged_by_maximum() -> None:
     assert marks(bench) == [20]
     assert mark(bench, 1, OTHER_CHAT) == [ReadMarkMoved(OTHER_CHAT, 1)]
     assert mark(bench, 99, None) == [], "a mark without a chat marks nothing"
+
+
+@pytest.mark.rule("READ-2", "READ-4")
+def test_what_somebody_else_has_read_is_no_mark_of_ours() -> None:
+    bench = LinkBench(capabilities=Capabilities(multi_device=True))
+    effects = bench.down("message.read", {"last_read_emitted_at": 50}, chat_id=CHAT, sender=SENDER)
+    assert not emitted(effects, ReadMarkMoved)
+    assert mark(bench, 10) == [ReadMarkMoved(CHAT, 10)]
 
 
 @pytest.mark.rule("READ-5", "ENV-6", "ENV-7")

@@ -13,8 +13,9 @@ from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.events import event_form, event_line
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit
-from clawproto_cli.options import driver_option, json_option, store_option, verbose_option
+from clawproto_cli.options import driver_option, json_option, keyring_option, store_option, verbose_option
 from clawproto_cli.output import Lines
+from clawproto_cli.stores import open_agent_store
 from clawproto_io import SystemClock
 
 FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "history")
@@ -22,6 +23,7 @@ FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "hi
 
 @click.command("listen")
 @store_option
+@keyring_option
 @driver_option
 @click.option(
     "--feature",
@@ -69,11 +71,11 @@ def command(store: Path, driver: DriverName, chosen: tuple[str, ...], stream: bo
 
 
 async def _listen(store: Path, driver: DriverName, features: Features, stream: bool, wait: bool, as_json: bool) -> Exit:
-    lines, clock = Lines(as_json), SystemClock()
+    lines, clock, where = Lines(as_json), SystemClock(), open_agent_store(store)
     code = Exit.DONE
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         connecting = load_driver(driver).connect(
-            store,
+            where,
             features=features,
             client_version="clawproto-cli",
             settle="explicit",
@@ -93,6 +95,7 @@ async def _listen(store: Path, driver: DriverName, features: Features, stream: b
                     code = Exit.NOT_PAIRED
                     break
             tasks.cancel_scope.cancel()
+    await where.aclose()
     return code
 
 

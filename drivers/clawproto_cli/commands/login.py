@@ -13,9 +13,10 @@ from clawproto_cli.drivers import run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.forms import identity_form
-from clawproto_cli.options import http_url, json_option, socket_url, store_option, verbose_option
+from clawproto_cli.options import http_url, json_option, keyring_option, socket_url, store_option, verbose_option
 from clawproto_cli.output import console, write_json
-from clawproto_io import GenerationConflict, SqliteStore, adopt
+from clawproto_cli.stores import open_agent_store
+from clawproto_io import GenerationConflict, adopt
 
 _ACCESS = "CLAWPROTO_ACCESS_TOKEN"
 _REFRESH = "CLAWPROTO_REFRESH_TOKEN"
@@ -24,6 +25,7 @@ _LONGEST_LINE = 64 * 1024
 
 @click.command("login")
 @store_option
+@keyring_option
 @click.option(
     "--base-url", required=True, metavar="URL", callback=http_url, help="Origin of the server's HTTP surface."
 )
@@ -77,7 +79,7 @@ def command(
     )
 
     async def work() -> Credentials:
-        where = SqliteStore(store)
+        where = open_agent_store(store)
         try:
             return await adopt(where, identity, tokens, replace_other=replace)
         except ValueError as error:

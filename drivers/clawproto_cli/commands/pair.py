@@ -10,14 +10,23 @@ from clawproto_cli.drivers import DriverName, load_driver, run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.forms import identity_form
-from clawproto_cli.options import driver_option, http_url, json_option, socket_url, store_option, verbose_option
+from clawproto_cli.options import (
+    driver_option,
+    http_url,
+    json_option,
+    keyring_option,
+    socket_url,
+    store_option,
+    verbose_option,
+)
 from clawproto_cli.output import console, write_json
-from clawproto_io import SqliteStore
+from clawproto_cli.stores import open_agent_store
 
 
 @click.command("pair")
 @click.argument("code")
 @store_option
+@keyring_option
 @click.option(
     "--base-url",
     metavar="URL",
@@ -53,7 +62,7 @@ def command(
     """
 
     async def work() -> Credentials:
-        where = SqliteStore(store)
+        where = open_agent_store(store)
         try:
             stored = await where.load()
             address, socket = base_url, ws_url

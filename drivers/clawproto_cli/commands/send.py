@@ -16,10 +16,10 @@ from clawproto.results import Receipt
 from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit, Failure, undecided
-from clawproto_cli.options import driver_option, json_option, store_option, verbose_option
+from clawproto_cli.options import driver_option, json_option, keyring_option, store_option, verbose_option
 from clawproto_cli.output import console, write_json
+from clawproto_cli.stores import open_agent_store
 from clawproto_cli.typed_input import pieces, whole
-from clawproto_io import SqliteStore
 from clawproto_io.stores import CredentialStore
 
 # It asks for no acknowledged delivery: what arrives meanwhile is for `listen`, whose cursor is another one (DEV-8).
@@ -63,6 +63,7 @@ class Order:
 @click.argument("chat")
 @click.argument("text", required=False)
 @store_option
+@keyring_option
 @click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reply-to", metavar="ID", help="The message that this one answers.")
 @click.option("--react", "react_to", metavar="ID", help="React to this message: TEXT is the emoji, '' takes it back.")
@@ -107,7 +108,7 @@ def command(
     order.check()
 
     async def work() -> Receipt:
-        where = SqliteStore(store)
+        where = open_agent_store(store)
         try:
             return await _send(where, order, timeout, driver)
         finally:

@@ -13,10 +13,11 @@ from clawproto_cli.drivers import run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit
 from clawproto_cli.forms import identity_form
-from clawproto_cli.options import json_option, store_option, verbose_option
+from clawproto_cli.options import json_option, keyring_option, store_option, verbose_option
 from clawproto_cli.output import console, write_json
+from clawproto_cli.stores import open_agent_store
 from clawproto_cli.text import date_time, printable, span
-from clawproto_io import SqliteStore, SystemClock
+from clawproto_io import SystemClock
 
 State: TypeAlias = Literal["not-paired", "logged-out", "usable", "expired"]
 
@@ -39,6 +40,7 @@ class Report:
 
 @click.command("status")
 @store_option
+@keyring_option
 @json_option
 @verbose_option
 def command(store: Path, as_json: bool) -> None:
@@ -53,7 +55,7 @@ def command(store: Path, as_json: bool) -> None:
     """
 
     async def work() -> Credentials | None:
-        where = SqliteStore(store)
+        where = open_agent_store(store)
         try:
             return await where.load()
         finally:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
 from clawproto_io.errors import StoreError
+from clawproto_io.stores.sealing import Sealer, UnsealableError, is_sealed
 
 Value: TypeAlias = str | int | None
 
@@ -29,9 +30,15 @@ COLUMNS = (
 )
 
 
-def to_row(credentials: Credentials) -> tuple[Value, ...]:
+def to_row(credentials: Credentials, sealer: Sealer | None) -> tuple[Value, ...]:
     """The values of `COLUMNS`. The tokens leave their wrapper here: the result goes to SQLite and nowhere else."""
     identity, tokens, intent = credentials.identity, credentials.tokens, credentials.intent
+
+    def stored(token: Secret | None, column: str) -> str | None:
+        if token is None or sealer is None:
+            return None if token is None else token.reveal()
+        return sealer.seal(token.reveal(), _context(column, identity.user_id))
+
     return (
         identity.user_id,
         identity.device_id,
@@ -41,8 +48,8 @@ def to_row(credentials: Credentials) -> tuple[Value, ...]:
         identity.agent_id,
         identity.conversation_id,
         identity.socket_device_id,
-        None if tokens is None else tokens.access.reveal(),
-        None if tokens is None or tokens.refresh is None else tokens.refresh.reveal(),
+        None if tokens is None else stored(tokens.access, "access_token"),
+        None if tokens is None else stored(tokens.refresh, "refresh_token"),
         None if tokens is None else tokens.obtained_at_ms,
         credentials.generation,
         None if intent is None else intent.refresh_digest,
@@ -52,20 +59,28 @@ def to_row(credentials: Credentials) -> tuple[Value, ...]:
     )
 
 
-def from_row(values: Sequence[object], place: str, fallback_device_id: str | None) -> Credentials:
+def _context(column: str, user_id: str) -> str:
+    """Where a sealed value belongs: it opens nowhere else."""
+    return f"{column}\0{user_id}"
+
+
+def from_row(
+    values: Sequence[object], place: str, fallback_device_id: str | None, sealer: Sealer | None
+) -> Credentials:
     """The record that `to_row` made.
 
     Args:
         place: the file, for the error.
         fallback_device_id: stands in for a session device id that is missing (DEV-5).
+        sealer: opens tokens that are encrypted; those that are not are taken as they are.
 
     Raises:
-        StoreError: a value has the wrong type or is missing, as after an edit by hand; the text names the column, not
-            the value.
+        StoreError: a value has the wrong type or is missing, as after an edit by hand, or it is encrypted and there is
+            no key, or another one; the text names the column, not the value.
     """
     row = _Row(dict(zip(COLUMNS, values, strict=True)), place)
-    access = row.optional_text("access_token")
-    refresh = row.optional_text("refresh_token")
+    access = row.token("access_token", sealer)
+    refresh = row.token("refresh_token", sealer)
     tokens = None
     if access is not None:
         tokens = TokenPair(
@@ -104,6 +119,19 @@ class _Row:
         if value is None or not value.strip():
             raise self._error(column, "a text that is not blank", value)
         return value
+
+    def token(self, column: str, sealer: Sealer | None) -> str | None:
+        value = self.optional_text(column)
+        if value is None or not is_sealed(value):
+            return value
+        if sealer is None:
+            raise StoreError(self._place, f"{column} is encrypted; open the store with its key")
+        problem = ""
+        try:
+            return sealer.unseal(value, _context(column, self.text("user_id")))
+        except UnsealableError as error:
+            problem = str(error)
+        raise StoreError(self._place, f"{column} is encrypted, and {problem}; open the store with the right one")
 
     def optional_integer(self, column: str) -> int | None:
         value = self._values[column]

@@ -22,6 +22,7 @@ from clawproto.credentials import Credentials, Intent
 from clawproto_io.errors import StoreError
 from clawproto_io.stores import record
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
+from clawproto_io.stores.sealing import Sealer
 from clawproto_io.stores.sqlite_file import check_directory, explain, identity_of, open_database, transaction
 
 # What is put into the statements are fixed names; every value is bound.
@@ -50,6 +51,8 @@ class SqliteStore:
         busy_timeout_ms: how long an operation waits for another process before it fails.
         fallback_device_id: the session device id that the pairing used, for a record that came from elsewhere without
             one; it is stored when such a record is loaded for the first time (DEV-5).
+        key: encrypts the token columns; tokens that are stored in plain text are read, and encrypted with the next
+            write. A record that is encrypted cannot be read without it.
     """
 
     def __init__(
@@ -58,10 +61,12 @@ class SqliteStore:
         *,
         busy_timeout_ms: int = 5_000,
         fallback_device_id: str | None = None,
+        key: Sealer | None = None,
     ) -> None:
         self.path = Path(path).resolve()
         self._busy_timeout_ms = busy_timeout_ms
         self._fallback_device_id = fallback_device_id
+        self._key = key
         self._lock = threading.Lock()  # guards the connection
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
@@ -99,7 +104,7 @@ class SqliteStore:
             if stored is not None and record.with_device(stored, device_id) != stored:
                 with self._writing() as (connection, again):
                     if again is not None:
-                        connection.execute(_UPSERT, to_row(record.with_device(again, device_id)))
+                        connection.execute(_UPSERT, to_row(record.with_device(again, device_id), self._key))
 
         await self._run(remember)
 
@@ -149,7 +154,7 @@ class SqliteStore:
 
     def _read(self, connection: sqlite3.Connection) -> Credentials | None:
         row = connection.execute(_SELECT).fetchone()
-        return None if row is None else from_row(row, str(self.path), self._fallback_device_id)
+        return None if row is None else from_row(row, str(self.path), self._fallback_device_id, self._key)
 
     @contextmanager
     def _writing(self) -> Generator[tuple[sqlite3.Connection, Credentials | None]]:
@@ -161,7 +166,7 @@ class SqliteStore:
         # Written even if nothing changed: an earlier commit may not have reached the disk, and this one syncs again.
         with self._writing() as (connection, stored):
             changed = change(stored)
-            connection.execute(_UPSERT, to_row(changed))
+            connection.execute(_UPSERT, to_row(changed, self._key))
         return changed.generation
 
     def _empty_log(self) -> None:
