@@ -78,7 +78,7 @@ class SignalState:
         typing_due: slot to (monotonic ms, key into `typing`), in the order of expiry.
         watched: users whose presence we asked for, in the order of asking.
         marks: how far each chat was read, on any device (READ-4).
-        owed_marks: chats whose mark the hub must still be told.
+        owed_marks: marks that the hub must still be told, by chat.
         versions: highest version applied, by subject and key (META-3, NOTIFY-3).
         cards: open requests by number, oldest first; `card_numbers` finds them by request id.
         decided: requests whose lasting record was told (PERM-9).
@@ -88,7 +88,7 @@ class SignalState:
     typing_due: IntMap[tuple[int, str]] = IntMap()
     watched: tuple[str, ...] = ()
     marks: Recent[int] = Recent()
-    owed_marks: StrMap[None] = StrMap()
+    owed_marks: StrMap[int] = StrMap()
     versions: Recent[int] = Recent()
     cards: IntMap[Card] = IntMap()
     card_numbers: StrMap[int] = StrMap()
@@ -182,7 +182,7 @@ def mark_read(
     """The application has read on: tell the hub, now or with the next connection (READ-1). Lower marks are nothing."""
     if mark < 1 or not is_valid_chat(chat_id, turn) or mark <= (signals.marks.get(chat_id) or 0):
         return signals
-    owed = signals.owed_marks.set(chat_id, None)
+    owed = signals.owed_marks.set(chat_id, mark)
     while len(owed) > turn.policy.read_marks_owed:
         owed = owed.remove(next(other for other in owed if other != chat_id))
     signals = evolve(signals, marks=signals.marks.put(chat_id, mark, turn.policy.remembered_slots), owed_marks=owed)
@@ -191,17 +191,18 @@ def mark_read(
 
 def _pay_marks(signals: SignalState, gates: Gates, online: int, turn: Turn) -> SignalState:
     owed = signals.owed_marks
-    for chat_id in signals.owed_marks:
+    for chat_id, mark in signals.owed_marks.items():
         if blocking(gates, chat_id, turn) is not None:
             continue  # ERR-10; it stays owed
-        owed, mark = owed.remove(chat_id), signals.marks.get(chat_id)
-        if mark is not None:
-            payload = encode_read(mark)
-            trace_id = f"r-{turn.mint()}"
-            text = encode_envelope(
-                "message.read", trace_id=trace_id, emitted_at=turn.wall, payload_text=payload, chat_id=chat_id
-            )
-            turn.do(SendFrame(online, text, "message.read"))
+        owed = owed.remove(chat_id)
+        text = encode_envelope(
+            "message.read",
+            trace_id=f"r-{turn.mint()}",
+            emitted_at=turn.wall,
+            payload_text=encode_read(mark),
+            chat_id=chat_id,
+        )
+        turn.do(SendFrame(online, text, "message.read"))
     return signals if owed is signals.owed_marks else evolve(signals, owed_marks=owed)
 
 

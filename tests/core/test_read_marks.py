@@ -7,6 +7,7 @@ from clawproto.app_events import ReadMarkMoved
 from clawproto.config import Capabilities
 from clawproto.events import MarkRead
 from clawproto.json_types import Json
+from clawproto.policy import Policy
 from tests.core.harness import credentials, emitted, jwt, pair
 from tests.core.link_harness import CHAT, OTHER_CHAT, SENDER, LinkBench, own_id
 
@@ -139,6 +140,26 @@ def test_a_mark_goes_out_as_soon_as_its_gate_is_open(opening: str) -> None:
     assert marks(bench) == [9]
     bench.run_for(60_000)
     assert marks(bench) == [9], "once"
+
+
+@pytest.mark.rule("READ-1", "READ-4")
+def test_marks_are_bounded_and_an_owed_one_is_not_crowded_out() -> None:
+    bench = LinkBench(policy=Policy(remembered_slots=10, read_marks_owed=4))
+    bench.liveness = False
+    bench.down("message.error", {"code": "not_member"}, chat_id=CHAT)
+    bench.step(MarkRead(CHAT, 7))
+    for number in range(100):
+        mark(bench, 5, f"cnv_{number}")
+    known = bench.state.signals.marks
+    assert len(known.young) + len(known.old) <= 10
+    bench.message("msg-1")
+    assert marks(bench) == [7]
+    bench.closed(1006)
+    for number in range(100):
+        bench.step(MarkRead(f"cnv_x{number}", 5))
+    assert len(bench.state.signals.owed_marks) == 4
+    bench.online_again()
+    assert len(bench.uplinks("message.read")) == 5 and marks(bench, "cnv_x99") == [5]
 
 
 @pytest.mark.rule("READ-1", "OUT-11")
