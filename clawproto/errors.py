@@ -60,6 +60,14 @@ class RotationUnsaved(ClawProtoError):
     """
 
 
+class SessionTakenOver(ClawProtoError):
+    """Another process owns this session now (``connect(exclusive=True)``): this one had been paused, or was cut off
+    from the store for too long. Connect again to wait for its end."""
+
+    def __init__(self) -> None:
+        super().__init__("another process owns this session now")
+
+
 class DriverFailed(ClawProtoError):
     """The driver itself broke; the cause is the original exception. The session is closed."""
 

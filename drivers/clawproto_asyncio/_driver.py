@@ -21,11 +21,12 @@ from websockets.exceptions import ConnectionClosed
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame
 from clawproto.engine import HttpJob, Link
-from clawproto.errors import DriverFailed, RotationUnsaved
+from clawproto.errors import DriverFailed, RotationUnsaved, SessionTakenOver
 from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
 from clawproto_asyncio._tasks import GuardedTask
 from clawproto_io.clock import Clock
 from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.lease import Lease
 from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
 from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
@@ -42,6 +43,7 @@ class Driver:
         self.engine = parts.engine
         self.engine.on_step = self._after_step
         self.failure: BaseException | None = None
+        self.taken_over = False
         self.arrived = asyncio.Event()  # something for whoever iterates
         self.changed = asyncio.Event()  # something for whoever waits to be ready
         self._parts = parts
@@ -64,6 +66,8 @@ class Driver:
         """Begin. Once."""
         _ = self._spawn(self._keep_time(), "timer")
         _ = self._spawn(self._run_store(), "store")
+        if self._parts.lease is not None:
+            _ = self._spawn(self._keep_lease(self._parts.lease), "lease")
         self._supervisor = self._guard(self._supervise(), "supervisor")
         self.engine.handle(start)
 
@@ -97,6 +101,13 @@ class Driver:
             raise DriverFailed from self.failure
         if self._unsaved:
             raise RotationUnsaved("the session ended before its new tokens were saved")
+        if self.taken_over:
+            raise SessionTakenOver
+
+    async def _keep_lease(self, lease: Lease) -> None:
+        await lease.keep()
+        self.taken_over = True
+        self.stop()
 
     async def _supervise(self) -> None:
         await self._outlast(self._stopping)

@@ -79,6 +79,7 @@ class Connect(Protocol):
         socket_device_id: str | None = None,
         settle: Literal["auto", "explicit"] = "auto",
         on_logout: Literal["end", "wait"] = "end",
+        exclusive: bool | float = False,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 

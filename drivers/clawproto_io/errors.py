@@ -18,6 +18,17 @@ class StoreError(Exception):
         self.place = place
 
 
+class LeaseLost(StoreError):
+    """Another process has taken the session over; this one may not begin anything any more.
+
+    What it had begun before is not lost: a pair that the server has just handed out is still saved, as long as nobody
+    else has rotated (REF-49).
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place, "another process has taken the session over")
+
+
 class GenerationConflict(Exception):
     """The store holds another generation than the write would have replaced; nothing was written (REF-49).
 

@@ -18,7 +18,9 @@ from clawproto.policy import Policy
 from clawproto.session import Session
 from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.http import HttpRunner
+from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
+from clawproto_io.stores.base import LeaseStore
 
 if TYPE_CHECKING:
     import os
@@ -63,9 +65,12 @@ class Parts:
     shutdown_timeout: float
     on_logout: LogoutMode
     send_limit: int
+    lease: Lease | None
 
     async def aclose(self) -> None:
-        """Let go of connections and files."""
+        """Let go of the lease, of connections and files."""
+        if self.lease is not None:
+            await self.lease.release()
         await self.runner.aclose()
         if self.owns_store:
             await self.store.aclose()
@@ -92,6 +97,7 @@ def assemble(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
+    exclusive: bool | float = False,
 ) -> Parts:
     """Check the settings and build the parts. Opens nothing.
 
@@ -121,6 +127,11 @@ def assemble(
     if shutdown_timeout is None:
         shutdown_timeout = clock.seconds(policy.refresh_timeout_ms + SHUTDOWN_MARGIN_MS)
     opened = open_store(store)
+    if exclusive is not False and not isinstance(opened, LeaseStore):
+        raise ValueError("this store has no leases, which an exclusive session needs")
+    lease = None
+    if isinstance(opened, LeaseStore) and exclusive is not False:
+        lease = Lease(opened) if exclusive is True else Lease(opened, exclusive)
     return Parts(
         engine=Engine(
             Session(config),
@@ -143,6 +154,7 @@ def assemble(
         shutdown_timeout=shutdown_timeout,
         on_logout=on_logout,
         send_limit=send_limit,
+        lease=lease,
     )
 
 

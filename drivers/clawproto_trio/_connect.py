@@ -47,6 +47,7 @@ async def connect(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
+    exclusive: bool | float = False,
 ) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
@@ -76,11 +77,15 @@ async def connect(
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
         on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
             the agent again (OUT-8).
+        exclusive: of all processes that connect to this store in this way, one holds the session; the others wait here
+            and take over when it ends, or within seconds when it dies. A number is the term in seconds after which an
+            owner without a sign of life counts as dead, 6 if not given.
 
     Raises:
         StoreError: the store could not be read; nothing was started.
         ValueError: a setting that cannot be.
         RotationUnsaved: at the end: ``shutdown_timeout`` was not enough to save a new pair (REF-10).
+        SessionTakenOver: at the end: an exclusive session has another owner now.
         DriverFailed: at the end: the driver broke.
     """
     parts = assemble(
@@ -103,6 +108,7 @@ async def connect(
         clock=clock,
         seed=seed,
         on_logout=on_logout,
+        exclusive=exclusive,
     )
     credentials = await _load(parts)
     async with _running(Driver(parts), Start(credentials, guard)) as driver:
@@ -198,6 +204,8 @@ async def _running(driver: Driver, start: Start) -> AsyncGenerator[Driver]:
 
 async def _load(parts: Parts) -> Credentials | None:
     try:
+        if parts.lease is not None:
+            await parts.lease.acquire()
         return await parts.store.load()
     except BaseException:
         await parts.aclose()

@@ -22,10 +22,11 @@ from websockets.trio.client import ClientConnection, connect as websocket_connec
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame
 from clawproto.engine import HttpJob, Link
-from clawproto.errors import DriverFailed, RotationUnsaved
+from clawproto.errors import DriverFailed, RotationUnsaved, SessionTakenOver
 from clawproto.events import Closed, Opened, OpenFailed, Start, Stop, Tick
 from clawproto_io.clock import Clock
 from clawproto_io.jobs import run_http_job, run_store_job
+from clawproto_io.lease import Lease
 from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
 from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
@@ -44,6 +45,7 @@ class Driver:
         self.engine = parts.engine
         self.engine.on_step = self._after_step
         self.failure: BaseException | None = None
+        self.taken_over = False
         self.arrived = Signal()  # something for whoever iterates
         self.changed = Signal()  # something for whoever waits to be ready
         self._parts = parts
@@ -81,6 +83,8 @@ class Driver:
             raise DriverFailed from self.failure
         if self._unsaved:
             raise RotationUnsaved("the session ended before its new tokens were saved")
+        if self.taken_over:
+            raise SessionTakenOver
 
     @_protected
     async def run(self) -> None:
@@ -100,11 +104,18 @@ class Driver:
                 log.exception("closing the store or the HTTP client failed")
         self._gone.set()
 
+    async def _keep_lease(self, lease: Lease) -> None:
+        await lease.keep()
+        self.taken_over = True
+        self.stop()
+
     async def _supervise(self) -> None:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._run_store)
+            if self._parts.lease is not None:
+                nursery.start_soon(self._keep_lease, self._parts.lease)
             self._after_step()
             await self._stopping.wait()
             with trio.move_on_after(self._parts.shutdown_timeout) as bound:

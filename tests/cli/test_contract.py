@@ -311,3 +311,21 @@ def test_a_waiting_listener_takes_a_new_pairing_up(hub: RunningHub, tmp_path: Pa
     assert clawproto(*arguments).returncode == 0
     read_until(waiting, until("ready"))
     stop(waiting)
+
+
+def test_of_two_listeners_one_listens_and_the_other_takes_over(hub: RunningHub, tmp_path: Path) -> None:
+    store = tmp_path / "a.db"
+    hub.login(hub.next_agent(), store)
+    first = listen(store)
+    second = start("listen", "--store", str(store), "--json")
+    third = start("listen", "--store", str(store), "--json", "--driver", "trio")
+    assert third.stderr is not None and second.stderr is not None
+    for waiting in (second, third):
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == "Another process holds this session; waiting for its end.\n"
+    third.send_signal(signal.SIGTERM)
+    output, errors = end(third)
+    assert (third.returncode, output, errors) == (0, "", ""), "who waits can be sent away"
+    stop(first)
+    read_until(second, until("ready"))
+    stop(second)

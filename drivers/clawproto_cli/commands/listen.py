@@ -18,6 +18,7 @@ from clawproto_cli.output import Lines
 from clawproto_cli.stores import open_agent_store
 from clawproto_io import SystemClock
 
+_NOTICE_AFTER = 1.0  # seconds
 FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "history")
 
 
@@ -41,7 +42,8 @@ def command(store: Path, driver: DriverName, chosen: tuple[str, ...], stream: bo
 
     It reconnects and refreshes its tokens by itself. SIGINT or SIGTERM ends it in good order: a rotation on its way is
     finished and saved first, and the exit code is 0; a second one ends it at once. After a logout it prints why and
-    ends with exit code 3. Run one `listen` per store; `send` may be used beside it.
+    ends with exit code 3. Of several on one store one listens, and the others take
+    over when it ends or dies; `send` may be used beside it.
 
     A message is acknowledged after its line was written, so after a crash it comes again rather than being lost.
 
@@ -73,6 +75,7 @@ def command(store: Path, driver: DriverName, chosen: tuple[str, ...], stream: bo
 async def _listen(store: Path, driver: DriverName, features: Features, stream: bool, wait: bool, as_json: bool) -> Exit:
     lines, clock, where = Lines(as_json), SystemClock(), open_agent_store(store)
     code = Exit.DONE
+    exclusive = wait or await where.load() is not None  # an empty store has no session to hold, and is not created
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         connecting = load_driver(driver).connect(
             where,
@@ -80,28 +83,56 @@ async def _listen(store: Path, driver: DriverName, features: Features, stream: b
             client_version="clawproto-cli",
             settle="explicit",
             on_logout="wait" if wait else "end",
+            exclusive=exclusive,
         )
-        async with connecting as client, anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, signals, client)
-            async for event in client:
-                at_ms = clock.now().wall_ms
-                if isinstance(event, StreamStarted | StreamGrew) and not stream:
-                    continue
-                await lines.write(event_form(event, at_ms), *event_line(event, at_ms))
-                if lines.closed:
-                    break
-                await client.settle(event)
-                if isinstance(event, LoggedOut | CredentialsNeeded) and not wait:
-                    code = Exit.NOT_PAIRED
-                    break
+        async with anyio.create_task_group() as tasks:
+            turn = _Turn()
+            tasks.start_soon(turn.end_on_signal, signals)
+            tasks.start_soon(turn.tell)
+            with turn.waiting:
+                async with connecting as client:
+                    turn.client = client
+                    async for event in client:
+                        at_ms = clock.now().wall_ms
+                        if isinstance(event, StreamStarted | StreamGrew) and not stream:
+                            continue
+                        await lines.write(event_form(event, at_ms), *event_line(event, at_ms))
+                        if lines.closed:
+                            break
+                        await client.settle(event)
+                        if isinstance(event, LoggedOut | CredentialsNeeded) and not wait:
+                            code = Exit.NOT_PAIRED
+                            break
             tasks.cancel_scope.cancel()
     await where.aclose()
     return code
 
 
-async def _stop_on_signal(signals: AsyncIterator[signal.Signals], client: Client) -> None:
-    async for _ in signals:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the next one ends the process at once
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        await client.aclose()
-        return
+class _Turn:
+    """Until it is our turn to hold the session, and who ends it then.
+
+    Attributes:
+        waiting: cancelled by a signal while another process holds the session.
+        client: once it is our turn.
+    """
+
+    def __init__(self) -> None:
+        self.waiting = anyio.CancelScope()
+        self.client: Client | None = None
+
+    async def tell(self) -> None:
+        """Say why nothing happens."""
+        await anyio.sleep(_NOTICE_AFTER)
+        if self.client is None:
+            click.echo("Another process holds this session; waiting for its end.", err=True)
+
+    async def end_on_signal(self, signals: AsyncIterator[signal.Signals]) -> None:
+        """In good order if it is our turn."""
+        async for _ in signals:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # the next one ends the process at once
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if self.client is None:
+                self.waiting.cancel()
+            else:
+                await self.client.aclose()
+            return

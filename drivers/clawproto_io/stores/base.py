@@ -2,6 +2,8 @@
 
 from typing import Protocol, runtime_checkable
 
+from attrs import frozen
+
 from clawproto.credentials import Credentials, Intent
 
 
@@ -69,4 +71,46 @@ class CredentialStore(Protocol):
 
     async def aclose(self) -> None:
         """Let go of files and connections. The store opens them again if it is used again."""
+        ...
+
+
+@frozen
+class LeaseRow:
+    """Who owns the session, as the store holds it.
+
+    Attributes:
+        owner: a name for people; None if nobody does.
+        fence: grows with every change of owner.
+        beat: grows while the owner lives.
+    """
+
+    owner: str | None
+    fence: int
+    beat: int
+
+
+@runtime_checkable
+class LeaseStore(Protocol):
+    """A credential store that can say which one of several processes owns the session."""
+
+    async def read_lease(self) -> LeaseRow | None:
+        """The lease as it is now; None if there never was one."""
+        ...
+
+    async def take_lease(self, owner: str, expected: LeaseRow | None) -> int | None:
+        """Become the owner if the lease is still ``expected``, in one step. From then on the store acts under it: a
+        refresh that it is asked to record, and a logout, are refused with `clawproto_io.errors.LeaseLost` once
+        somebody else has taken over.
+
+        Returns:
+            The new fence, or None if something has changed.
+        """
+        ...
+
+    async def renew_lease(self, fence: int) -> bool:
+        """Show a sign of life. False if somebody else has taken over."""
+        ...
+
+    async def release_lease(self, fence: int) -> None:
+        """Let the next one in at once. Harmless if somebody else has taken over."""
         ...

@@ -19,8 +19,9 @@ import anyio
 import anyio.to_thread
 
 from clawproto.credentials import Credentials, Intent
-from clawproto_io.errors import StoreError
+from clawproto_io.errors import LeaseLost, StoreError
 from clawproto_io.stores import record
+from clawproto_io.stores.base import LeaseRow
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
 from clawproto_io.stores.sealing import Sealer
 from clawproto_io.stores.sqlite_file import check_directory, explain, identity_of, open_database, transaction
@@ -36,6 +37,12 @@ _UPSERT = (
 _NO_DEVICE = f"account = {_ACCOUNT} AND trim(coalesce(device_id, '')) = ''"
 _HAS_NO_DEVICE = f"SELECT 1 FROM credentials WHERE {_NO_DEVICE}"  # noqa: S608
 _SET_DEVICE = f"UPDATE credentials SET device_id = ? WHERE {_NO_DEVICE}"  # noqa: S608
+
+_READ_LEASE = f"SELECT owner, fence, beat FROM leases WHERE account = {_ACCOUNT}"  # noqa: S608
+_TAKE_LEASE = f"INSERT OR REPLACE INTO leases (account, owner, fence, beat) VALUES ({_ACCOUNT}, ?, ?, 0)"  # noqa: S608
+_HELD = f"account = {_ACCOUNT} AND fence = ? AND owner IS NOT NULL"
+_RENEW_LEASE = f"UPDATE leases SET beat = beat + 1 WHERE {_HELD}"  # noqa: S608
+_RELEASE_LEASE = f"UPDATE leases SET owner = NULL WHERE {_HELD}"  # noqa: S608
 
 _T = TypeVar("_T")
 
@@ -70,6 +77,7 @@ class SqliteStore:
         self._lock = threading.Lock()  # guards the connection
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
+        self._fence: int | None = None  # of the lease that this store acts under
 
     def __repr__(self) -> str:
         return f"SqliteStore({str(self.path)!r})"
@@ -84,13 +92,13 @@ class SqliteStore:
 
     async def record_intent(self, intent: Intent) -> int:
         """See `CredentialStore.record_intent`."""
-        return await self._run(lambda: self._change(lambda stored: record.intended(stored, intent)))
+        return await self._run(lambda: self._change(lambda stored: record.intended(stored, intent), fenced=True))
 
     async def forget(self, refused: str, replaces: int) -> int:
         """See `CredentialStore.forget`. The tokens are overwritten in the file and in its log, not only unlinked."""
 
         def forget() -> int:
-            generation = self._change(lambda stored: record.forgotten(stored, refused, replaces))
+            generation = self._change(lambda stored: record.forgotten(stored, refused, replaces), fenced=True)
             self._empty_log()
             return generation
 
@@ -107,6 +115,40 @@ class SqliteStore:
                         connection.execute(_UPSERT, to_row(record.with_device(again, device_id), self._key))
 
         await self._run(remember)
+
+    # --- the lease, see `clawproto_io.lease` ---
+
+    async def read_lease(self) -> LeaseRow | None:
+        """See `clawproto_io.lease.LeaseStore.read_lease`. A missing file has none and is not created."""
+        return await self._run(self._read_lease)
+
+    async def take_lease(self, owner: str, expected: LeaseRow | None) -> int | None:
+        """See `clawproto_io.lease.LeaseStore.take_lease`."""
+
+        def take() -> int | None:
+            with transaction(connection := self._open()):
+                found = self._lease_in(connection)
+                if found != expected:
+                    return None
+                fence = 1 if found is None else found.fence + 1
+                connection.execute(_TAKE_LEASE, (owner, fence))
+            self._fence = fence
+            return fence
+
+        return await self._run(take)
+
+    async def renew_lease(self, fence: int) -> bool:
+        """See `clawproto_io.lease.LeaseStore.renew_lease`."""
+        return await self._run(lambda: self._open().execute(_RENEW_LEASE, (fence,)).rowcount == 1)
+
+    async def release_lease(self, fence: int) -> None:
+        """See `clawproto_io.lease.LeaseStore.release_lease`."""
+
+        def release() -> None:
+            self._open().execute(_RELEASE_LEASE, (fence,))
+            self._fence = None
+
+        await self._run(release)
 
     async def aclose(self) -> None:
         """Close the file. Using the store again opens it again."""
@@ -162,9 +204,23 @@ class SqliteStore:
         with transaction(connection):
             yield connection, self._read(connection)
 
-    def _change(self, change: Callable[[Credentials | None], Credentials]) -> int:
+    def _read_lease(self) -> LeaseRow | None:
+        if identity_of(self.path) is None:
+            check_directory(self.path)
+            return None
+        return self._lease_in(self._open())
+
+    def _lease_in(self, connection: sqlite3.Connection) -> LeaseRow | None:
+        row = connection.execute(_READ_LEASE).fetchone()
+        return None if row is None else LeaseRow(*row)
+
+    def _change(self, change: Callable[[Credentials | None], Credentials], *, fenced: bool = False) -> int:
         # Written even if nothing changed: an earlier commit may not have reached the disk, and this one syncs again.
         with self._writing() as (connection, stored):
+            if fenced and self._fence is not None:
+                lease = self._lease_in(connection)
+                if lease is None or lease.fence != self._fence:
+                    raise LeaseLost(str(self.path))
             changed = change(stored)
             connection.execute(_UPSERT, to_row(changed, self._key))
         return changed.generation

@@ -46,6 +46,16 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
     ),
+    (
+        """
+        CREATE TABLE leases (
+            account INTEGER PRIMARY KEY,
+            owner TEXT,
+            fence INTEGER NOT NULL,
+            beat INTEGER NOT NULL
+        )
+        """,
+    ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -217,9 +227,10 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _check_table(connection: sqlite3.Connection, path: Path) -> None:
     """A file that was cut short can look like one without a record; that must not pass for "never paired"."""
-    (verdict,) = connection.execute("PRAGMA quick_check('credentials')").fetchone()
-    if verdict != "ok":
-        raise StoreError(str(path), _PROBLEMS[sqlite3.SQLITE_CORRUPT])
+    for table in ("credentials", "leases"):
+        (verdict,) = connection.execute(f"PRAGMA quick_check('{table}')").fetchone()
+        if verdict != "ok":
+            raise StoreError(str(path), _PROBLEMS[sqlite3.SQLITE_CORRUPT])
 
 
 @contextmanager

@@ -1,0 +1,174 @@
+"""Several processes on one store: exactly one holds the session, whatever happens to it."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from clawproto.hub import HubAgent, HubSettings
+from clawproto_io import SqliteStore
+from clawproto_io.hub_thread import HubThread
+from tests.integration.test_drivers_on_the_hub import record
+
+ROOT = Path(__file__).parents[2]
+CHILD = Path(__file__).with_name("exclusive_child.py")
+TERM = 1.0  # seconds
+PATIENCE = 60.0
+
+
+class Process:
+    """One child and what it has said so far."""
+
+    def __init__(self, driver: str, store: Path) -> None:
+        path = os.pathsep.join((str(ROOT), str(ROOT / "drivers")))
+        self.said: list[str] = []
+        self.process = subprocess.Popen(
+            [sys.executable, str(CHILD), driver, str(store), str(TERM)],
+            env={**os.environ, "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def hub() -> Iterator[HubThread]:
+    with HubThread(HubSettings(access_token_life_ms=4_000)) as running:
+        yield running
+
+
+@pytest.fixture
+def processes() -> Iterator[list[Process]]:
+    made: list[Process] = []
+    yield made
+    for process in made:
+        process.close()
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.02)
+
+
+def stored(hub: HubThread, agent: HubAgent, path: Path) -> None:
+    async def save() -> None:
+        store = SqliteStore(path)
+        await store.save(record(hub, agent), None)
+        await store.aclose()
+
+    anyio.run(save)
+
+
+def owners(processes: list[Process]) -> list[Process]:
+    return [one for one in processes if "owner" in one.said and one.process.poll() is None]
+
+
+def rotations(hub: HubThread, agent: HubAgent) -> int:
+    counts: Any = hub.call(lambda machine: machine.state()["rotations"])
+    return int(counts.get(agent.user_id, 0))
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("driver", ["asyncio", "trio"])
+def test_two_processes_and_an_owner_that_is_killed(
+    hub: HubThread, tmp_path: Path, processes: list[Process], driver: str
+) -> None:
+    agent, path = hub.create_agent(), tmp_path / "agent.db"
+    stored(hub, agent, path)
+    processes.append(Process(driver, path))
+    until(lambda: "ready" in processes[0].said, "the first never became ready")
+    processes.append(Process("trio" if driver == "asyncio" else "asyncio", path))
+    until(lambda: "waiting" in processes[1].said, "the second never began to wait")
+    until(lambda: processes[0].said.count("rotated") >= 2, "the owner never rotated")
+    assert "owner" not in processes[1].said
+    processes[0].send(signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: "ready" in processes[1].said, "nobody took over")
+    assert time.monotonic() - killed < 10 * TERM
+    until(lambda: "rotated" in processes[1].said, "the session does not go on")
+    assert hub.call(lambda machine: machine.state()["takeovers"]) == 0, "never two sockets at once"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("driver", ["asyncio", "trio"])
+def test_an_owner_that_was_paused_finds_itself_replaced(
+    hub: HubThread, tmp_path: Path, processes: list[Process], driver: str
+) -> None:
+    agent, path = hub.create_agent(), tmp_path / "agent.db"
+    stored(hub, agent, path)
+    processes.append(Process(driver, path))
+    until(lambda: "ready" in processes[0].said, "the first never became ready")
+    processes.append(Process(driver, path))
+    until(lambda: "waiting" in processes[1].said, "the second never began to wait")
+    processes[0].send(signal.SIGSTOP)
+    until(lambda: processes[1].said.count("rotated") >= 1, "nobody took over")
+    before = processes[0].said.count("rotated")
+    processes[0].send(signal.SIGCONT)
+    until(lambda: processes[0].process.poll() is not None, "the old owner goes on")
+    assert processes[0].said[-1] == "taken-over" and processes[0].process.returncode == 0
+    assert processes[0].said.count("rotated") == before, "it has refreshed no more"
+    done = processes[1].said.count("rotated")
+    until(lambda: processes[1].said.count("rotated") > done, "the session does not go on")
+    assert "adopted" not in processes[1].said[processes[1].said.index("ready") + 1 :]
+
+
+@pytest.mark.integration
+def test_eight_processes_one_after_the_other(hub: HubThread, tmp_path: Path, processes: list[Process]) -> None:
+    agent, path = hub.create_agent(), tmp_path / "agent.db"
+    stored(hub, agent, path)
+    processes.extend(Process(("asyncio", "trio")[number % 2], path) for number in range(8))
+    for survivors in range(8, 0, -1):
+        until(lambda: any("ready" in one.said for one in owners(processes)), "nobody holds the session")
+        time.sleep(TERM)  # whoever wanted to storm in would do it now
+        (owner,) = owners(processes)
+        assert sum(one.process.poll() is None for one in processes) == survivors
+        owner.send(signal.SIGKILL)
+        owner.process.wait()
+    assert all("ready" in one.said for one in processes)
+    assert rotations(hub, agent) >= 1
+    assert hub.call(lambda machine: machine.state()["takeovers"]) == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("driver", ["asyncio", "trio"])
+def test_who_leaves_in_good_order_lets_the_next_one_in_at_once(
+    hub: HubThread, tmp_path: Path, processes: list[Process], driver: str
+) -> None:
+    agent, path = hub.create_agent(), tmp_path / "agent.db"
+    stored(hub, agent, path)
+    processes.append(Process(driver, path))
+    until(lambda: "ready" in processes[0].said, "the first never became ready")
+    processes.append(Process(driver, path))
+    until(lambda: "waiting" in processes[1].said, "the second never began to wait")
+    time.sleep(TERM / 2)
+    processes[0].send(signal.SIGINT)
+    left = time.monotonic()
+    until(lambda: "owner" in processes[1].said, "nobody took over")
+    assert processes[0].process.wait(PATIENCE) in (1, 130, -2)
+    assert time.monotonic() - left < TERM + 5

@@ -1,0 +1,144 @@
+"""Leases: one owner at a time, a dead one is replaced, a paused one is fenced off."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+from attrs import evolve
+
+from clawproto.credentials import Credentials, Identity, Intent, TokenPair
+from clawproto.secret import Secret
+from clawproto_io import GenerationConflict, MemoryStore, SqliteStore
+from clawproto_io.errors import LeaseLost
+from clawproto_io.lease import Lease
+from clawproto_io.stores.base import LeaseStore
+
+pytestmark = pytest.mark.anyio
+TERM = 0.3  # seconds
+RECORD = Credentials(
+    Identity("usr_1", "device-1", "https://h", "wss://h/ws"), TokenPair(Secret("a1"), Secret("r1"), 5), 1
+)
+
+
+async def opened(path: Path) -> SqliteStore:
+    store = SqliteStore(path)
+    if await store.load() is None:
+        await store.save(RECORD, None)
+    return store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "a.db"
+
+
+def test_which_stores_have_leases(path: Path) -> None:
+    assert isinstance(SqliteStore(path), LeaseStore)
+    assert not isinstance(MemoryStore(), LeaseStore)
+    with pytest.raises(ValueError, match="positive"):
+        Lease(SqliteStore(path), 0)
+
+
+async def test_a_free_lease_is_taken_at_once_also_in_a_new_file(path: Path) -> None:
+    store = SqliteStore(path)
+    assert await store.read_lease() is None and not path.exists()
+    lease = Lease(store, TERM)
+    with anyio.fail_after(5):
+        await lease.acquire()
+    row = await store.read_lease()
+    assert row is not None and (row.owner, row.fence, row.beat) == (lease.owner, 1, 0)
+    await lease.release()
+    row = await store.read_lease()
+    assert row is not None and (row.owner, row.fence) == (None, 1)
+    await lease.release()
+    await store.aclose()
+
+
+async def test_the_next_one_waits_while_the_owner_lives_and_comes_in_when_it_leaves(path: Path) -> None:
+    first, second = Lease(await opened(path), TERM), Lease(await opened(path), TERM)
+    await first.acquire()
+    entered = anyio.Event()
+
+    async def enter() -> None:
+        await second.acquire()
+        entered.set()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(first.keep)
+            tasks.start_soon(enter)
+            await anyio.sleep(TERM * 4)
+            assert not entered.is_set()
+            await first.release()
+            await entered.wait()
+            tasks.cancel_scope.cancel()
+
+
+async def test_an_owner_that_shows_no_sign_of_life_is_replaced_and_learns_of_it(path: Path) -> None:
+    first, second = Lease(await opened(path), TERM), Lease(await opened(path), TERM)
+    await first.acquire()
+    began = anyio.current_time()
+    with anyio.fail_after(20):
+        await second.acquire()
+        assert anyio.current_time() - began >= TERM
+        await first.keep()  # returns: it has been replaced
+        await first.release()  # and gives nothing back that it does not have
+    store = await opened(path)
+    row = await store.read_lease()
+    assert row is not None and (row.owner, row.fence) == (second.owner, 2)
+
+
+async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(path: Path) -> None:
+    old, new = await opened(path), await opened(path)
+    first, second = Lease(old, TERM), Lease(new, TERM)
+    await first.acquire()
+    await old.record_intent(Intent("digest", 1, 5))
+    await second.acquire()
+    with pytest.raises(LeaseLost):
+        await old.record_intent(Intent("digest", 1, 5))
+    with pytest.raises(LeaseLost):
+        await old.forget("digest", 1)
+    fresh = evolve(RECORD, tokens=TokenPair(Secret("a2"), Secret("r2"), 6), generation=2)
+    await old.save(fresh, 1)  # the server had handed it out, and nobody else has rotated
+    assert await new.load() == fresh
+    await new.record_intent(Intent("digest", 2, 7))
+    newer = evolve(RECORD, tokens=TokenPair(Secret("a3"), Secret("r3"), 8), generation=3)
+    await new.save(newer, 2)
+    with pytest.raises(GenerationConflict):
+        await old.save(evolve(fresh, generation=3), 2)
+    assert await new.load() == newer
+
+
+async def test_a_cancelled_wait_leaves_nothing_behind(path: Path) -> None:
+    first, second = Lease(await opened(path), TERM), Lease(await opened(path), TERM)
+    await first.acquire()
+    with anyio.move_on_after(TERM / 2) as scope:
+        await second.acquire()
+    assert scope.cancelled_caught
+    await first.release()
+    with anyio.fail_after(5):
+        await second.acquire()
+
+
+async def test_of_eight_that_wait_one_comes_in_after_the_other(path: Path) -> None:
+    inside, most, order = 0, 0, list[str]()
+
+    async def visit(lease: Lease) -> None:
+        nonlocal inside, most
+        await lease.acquire()
+        inside += 1
+        most = max(most, inside)
+        order.append(lease.owner)
+        await anyio.sleep(0.01)
+        inside -= 1
+        await lease.release()
+
+    await opened(path)
+    leases = [Lease(SqliteStore(path), TERM) for _ in range(8)]
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            for lease in leases:
+                tasks.start_soon(visit, lease)
+    assert most == 1 and sorted(order) == sorted(lease.owner for lease in leases)
+    row = await (await opened(path)).read_lease()
+    assert row is not None and row.fence == 8
