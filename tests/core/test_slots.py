@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from clawproto import commands
 from clawproto.app_events import AckAnomaly, FrameRejected, MessageRecalled, ReactionChanged
@@ -187,6 +187,7 @@ def test_a_slot_that_we_have_written_into_is_told_again() -> None:
         max_size=20,
     )
 )
+@example([("sibling", "👍"), ("lost answer", "👎"), ("sibling", "👍")])
 def test_our_own_slot_converges_to_the_last_write(acts: list[tuple[str, str | None]]) -> None:
     """We and another device of ours write into one slot; the hub sends us copies of the other's writes only."""
     bench = v2()
