@@ -179,7 +179,7 @@ def receive(
     known = inbox.known.get(message.message_id)
     receipted = 0 if known is None else known.receipted
     wanted = turn.config.capabilities.delivery_receipt and bool(user_id) and not own and not system  # DEL-2, ROUTE-9
-    if wanted and sender is not None and online is not None and online != receipted:
+    if wanted and sender is not None and sender.id and online is not None and online != receipted:
         _receipt(online, frame, sender.id, message.message_id, turn)
         receipted = online
     same = known is not None and known.fingerprint == said and known.final == final

@@ -6,7 +6,7 @@ PERM-3 to PERM-9, PERM-12, HIST-1, HIST-3.
     typing.update true --> known -- false, or 6 s of silence --> gone          each change is told once
     presence.subscribe --> watched, again after each hello-ok
     permission.request --> card -- permission.resolved, or expires_at --> collapsed
-    message.read, versions: merged by maximum
+    message.read, versions: merged by maximum; our own mark --> owed -- online, no gate --> sent
 """
 
 from collections.abc import Mapping
