@@ -199,7 +199,7 @@ class SignalReceived:
     Attributes:
         type: for instance ``friend.added``; unknown ones ask for a general fetch.
         entity_id: what it is about; its form depends on ``type`` (NOTIFY-9).
-        version: grows per entity; report it with the client's ``applied``.
+        version: grows per type and entity; report it with the client's ``applied``.
         paths: what to GET below the base URL, as far as this library knows; empty for a type that it does not know.
     """
 

@@ -24,9 +24,10 @@ from clawproto.app_events import (
 )
 from clawproto.credentials import Identity
 from clawproto.evolving import evolve
-from clawproto.refetching import metadata_paths, signal_paths
+from clawproto.refetching import metadata_paths, signal_paths, version_key
 from clawproto.state import State
 from clawproto.turn import Turn
+from clawproto.wire.signals import reaction_slot
 from clawproto.wire.values import (
     Delivered,
     Frame,
@@ -146,15 +147,17 @@ def _reaction(state: State, frame: Frame, reaction: Reaction, number: int, turn:
     emoji = reaction.emoji
     said = hashlib.blake2b(f"{emoji is None}{emoji}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
     event = ReactionChanged(frame.chat_id or "", reaction.target_message_id, reactor, emoji, own)
-    key = f"{reaction.target_message_id}\0{reactor}"
+    key = reaction_slot(reaction.target_message_id, reactor)
     fingerprint = int.from_bytes(said, "big")
     return evolve(state, inbox=inbox.receive_once(state.inbox, "slots", key, fingerprint, event, number, turn))
 
 
 def _signal(state: State, signal: NotifySignal, number: int, turn: Turn) -> State:
     kind, entity_id, event_id = signal.type, signal.entity_id or "", signal.event_id
-    if not kind or not event_id or signals.is_applied(state.signals, "entity", entity_id, signal.version):
-        return _tell(state, None, number, turn)  # NOTIFY-8, NOTIFY-3
+    if not kind or not event_id:
+        return _tell(state, None, number, turn)  # NOTIFY-8
+    if signals.is_applied(state.signals, "entity", version_key(kind, entity_id), signal.version):
+        return _tell(state, None, number, turn)
     event = SignalReceived(kind, entity_id, signal.version, event_id, signal_paths(kind, entity_id))
     return evolve(state, inbox=inbox.receive_once(state.inbox, "signals", event_id, 0, event, number, turn))
 

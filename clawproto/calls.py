@@ -11,6 +11,7 @@ from clawproto.app_events import MessageReceived, MetadataInvalidated, SignalRec
 from clawproto.credentials import Credentials
 from clawproto.events import CallRest, MarkApplied, Send
 from clawproto.json_types import Json
+from clawproto.refetching import version_key
 from clawproto.wire.values import TextFragment
 
 PREVIEW_LIMIT = 200  # characters of a quoted message
@@ -188,12 +189,13 @@ def finished_by(result: results.Result) -> results.Receipt | None:
 
 
 def build_applied(event: MetadataInvalidated | SignalReceived) -> MarkApplied | None:
-    """The `MarkApplied` command for a signal; None if it has no version to remember."""
+    """The `MarkApplied` command for a signal; None if it has no version to remember, or nothing to remember it for."""
     if event.version is None:
         return None
     if isinstance(event, MetadataInvalidated):
         return MarkApplied("chat", event.chat_id, event.version)
-    return MarkApplied("entity", event.entity_id, event.version)
+    key = version_key(event.type, event.entity_id)
+    return MarkApplied("entity", key, event.version) if key else None
 
 
 def refreshed_by(result: results.Result) -> results.RefreshSucceeded | results.RefreshSkipped:

@@ -8,7 +8,7 @@ change nothing.
 
 from typing import TypeAlias
 
-from clawproto import connection, drafts, history, indicator, outbox, pairing, rest, signals, tokens
+from clawproto import connection, drafts, history, inbox, indicator, outbox, pairing, rest, signals, tokens
 from clawproto.events import (
     AppendStream,
     CallRest,
@@ -31,6 +31,7 @@ from clawproto.evolving import evolve
 from clawproto.results import LoggedOutResult, NotPaired, RefreshSkipped, StoppedResult
 from clawproto.state import State
 from clawproto.turn import Turn
+from clawproto.wire.signals import reaction_slot
 
 Uplink: TypeAlias = (
     Send
@@ -90,7 +91,9 @@ def _uplink(state: State, command: Uplink, turn: Turn) -> State:
         case Send():
             return evolve(state, outbox=outbox.send(state.outbox, command, online, turn))
         case React():
-            return evolve(state, outbox=outbox.react(state.outbox, command, _user_id(state), online, turn))
+            user_id = _user_id(state)
+            slots = inbox.forget_slot(state.inbox, reaction_slot(command.target_message_id, user_id))
+            return evolve(state, inbox=slots, outbox=outbox.react(state.outbox, command, user_id, online, turn))
         case SetTyping(chat_id=chat_id, is_typing=is_typing):
             return evolve(state, typing=indicator.set_typing(state.typing, chat_id, is_typing, way, online, turn))
         case MarkRead(chat_id=chat_id, read_up_to_ms=mark):

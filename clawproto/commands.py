@@ -110,7 +110,7 @@ class MarkApplied:
 
     Attributes:
         subject: ``chat`` for `clawproto.app_events.MetadataInvalidated`, ``entity`` for ``SignalReceived``.
-        key: chat id or entity id.
+        key: chat id, or type and entity id as `clawproto.refetching.version_key` puts them together.
     """
 
     subject: Literal["chat", "entity"]

@@ -100,6 +100,9 @@ def _established(state: State, heard: LinkState, frame: Frame, data: str | bytes
         case MessagePayload():
             return _message(evolve(state, link=heard, outbox=sending, inbox=counted), frame, payload, number, turn)
         case Ack():
+            slot = outbox.awaited_slot(sending, frame.trace_id)
+            if slot is not None:
+                counted = inbox.forget_slot(counted, slot)  # what is in it now came from us
             sending = outbox.acknowledged(sending, frame.trace_id, payload, turn)
             counted = inbox.settle_number(counted, number, turn)
         case Refusal():
@@ -114,7 +117,7 @@ def _established(state: State, heard: LinkState, frame: Frame, data: str | bytes
         case Pong() | SyncMark() | Challenge() | HelloOk() | HelloFail():
             counted = inbox.settle_number(counted, number, turn)
         case _:
-            if isinstance(payload, NotifySignal):
+            if isinstance(payload, NotifySignal) and inbox.is_news(counted, payload.event_id):
                 sending = _with_gates(sending, gates.notified(sending.gates, payload.type, payload.entity_id, turn))
             state = evolve(state, link=heard, outbox=sending, inbox=counted)
             if isinstance(payload, StreamFail) and (frame.sender is None or frame.sender.id == _user_id(state)):

@@ -179,7 +179,7 @@ def receive(
     known = inbox.known.get(message.message_id)
     receipted = 0 if known is None else known.receipted
     wanted = turn.config.capabilities.delivery_receipt and bool(user_id) and not own and not system  # DEL-2, ROUTE-9
-    if wanted and sender is not None and online is not None and online != receipted:
+    if wanted and sender is not None and sender.id and online is not None and online != receipted:
         _receipt(online, frame, sender.id, message.message_id, turn)
         receipted = online
     same = known is not None and known.fingerprint == said and known.final == final
@@ -260,9 +260,23 @@ def receive_once(
             return evolve(held, recalled=memory)
 
 
+def is_news(inbox: InboxState, event_id: str | None) -> bool:
+    """Whether a signal counts: it has an id, and that was not handed over before (NOTIFY-2, NOTIFY-8)."""
+    return event_id is not None and event_id != "" and inbox.signals.get(event_id) is None
+
+
+def forget_slot(inbox: InboxState, slot_id: str) -> InboxState:
+    """We have written into this slot ourselves: whatever comes for it next may be a change (RX-3)."""
+    slots = inbox.slots.drop(slot_id)
+    return inbox if slots is inbox.slots else evolve(inbox, slots=slots)
+
+
 def forget_messages(inbox: InboxState) -> InboxState:
-    """The hub replays everything once more, and the application wants it (HIST-14)."""
-    return evolve(inbox, known=Recent(), slots=Recent(), signals=Recent(), recalled=Recent())
+    """The hub replays everything once more, and the application wants it (HIST-14).
+
+    A signal still counts once (NOTIFY-2), and what was withdrawn stays withdrawn (RECALL-1).
+    """
+    return evolve(inbox, known=Recent(), slots=Recent())
 
 
 def _repeated(inbox: InboxState, known: Known, number: int, turn: Turn) -> InboxState:
@@ -271,7 +285,7 @@ def _repeated(inbox: InboxState, known: Known, number: int, turn: Turn) -> Inbox
     if known.delivery is None or stream is None or known.delivery not in inbox.places:
         return settle_number(inbox, number, turn)
     before = inbox.places.get(known.delivery)
-    if before is not None and before.generation == stream.generation:
+    if before is not None and before.generation == stream.generation and before.number:
         return settle_number(inbox, number, turn)  # twice on one connection: the first place still stands for it
     place = Place(stream.generation, number)
     return evolve(inbox, places=inbox.places.set(known.delivery, place))

@@ -85,7 +85,7 @@ class InboxState:
         deliveries: how many delivery numbers were given out; none is ever used again.
         places: what the application holds, by delivery number.
         known: messages handed over; bounded by `Policy.remembered_messages`.
-        slots: reactions handed over, by target and reactor (RX-3).
+        slots: reactions handed over, by slot id (RX-3).
         signals: notify signals handed over, by event id (NOTIFY-2).
         recalled: ids of messages that were withdrawn (RECALL-1).
         ack_due: monotonic ms of the debounced ack (R2-13).

@@ -33,7 +33,7 @@ from clawproto.timing import earliest
 from clawproto.turn import Turn
 from clawproto.wire.codec import encode_envelope, encode_message_payload
 from clawproto.wire.json_text import write
-from clawproto.wire.signals import encode_reaction
+from clawproto.wire.signals import encode_reaction, reaction_slot
 from clawproto.wire.values import Ack, Refusal
 
 EVENT_SEND = "message.send"
@@ -75,7 +75,7 @@ def send(outbox: OutboxState, command: Send, online: int | None, turn: Turn) -> 
 def react(outbox: OutboxState, command: React, user_id: str, online: int | None, turn: Turn) -> OutboxState:
     """Take a reaction up like a message. It has no id of its own (RX-1): answers to it are matched by trace alone, and
     transmitting it again changes nothing, since its slot is what counts (RX-3)."""
-    slot_id = f"rxn:{command.target_message_id}:{user_id}"
+    slot_id = reaction_slot(command.target_message_id, user_id)
     problem = _blocked(outbox, command.chat_id, slot_id, turn)
     if problem is not None:
         turn.resolve(command.command, problem)
@@ -221,6 +221,13 @@ def acknowledged(outbox: OutboxState, trace_id: str, ack: Ack, turn: Turn) -> Ou
     """``message.ack``, in time or late (SEND-8, SEND-11, SEND-12, SEND-15). Strays change nothing."""
     number = _find(outbox, trace_id, ack.message_id)
     return outbox if number is None else _accept(outbox, number, ack.message_id, ack.accepted_at, turn)
+
+
+def awaited_slot(outbox: OutboxState, trace_id: str) -> str | None:
+    """The slot of the reaction that waits for this answer; None if none does."""
+    number = outbox.by_trace.get(trace_id) if trace_id else None
+    entry = None if number is None else outbox.entries.get(number)
+    return entry.message_id if entry is not None and entry.event == EVENT_REACTION else None
 
 
 def seen(outbox: OutboxState, message_id: str, turn: Turn) -> OutboxState:

@@ -1,7 +1,7 @@
 """What to fetch over REST when a signal says that something has changed.
 
-Rules: META table, META-2, NOTIFY-1, NOTIFY-9, PERM-11. Paths are below the base URL; none is ever made from anything
-but a whole id, escaped.
+Rules: META table, META-2, NOTIFY-1, NOTIFY-3, NOTIFY-9, PERM-11. Paths are below the base URL; none is ever made from
+anything but a whole id, escaped.
 """
 
 from typing import Final
@@ -41,6 +41,12 @@ def metadata_paths(
     if agent is not None and (_BEHAVIOR in scope or (everything and chat_type != "group")):
         paths.append(agent)
     return tuple(paths), everything
+
+
+def version_key(kind: str, entity_id: str) -> str:
+    """Among which signals versions are compared (NOTIFY-3): those of one type about one entity, since another type asks
+    to fetch something else. Blank if it is not known what the signal is about."""
+    return f"{kind}:{entity_id}" if entity_id else ""
 
 
 def signal_paths(kind: str, entity_id: str) -> tuple[str, ...]:

@@ -140,6 +140,8 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
     if not (paired or other):
         return state
     state = connection.renew(state, turn)
+    if known is not None and loaded is not None and known.identity.user_id != loaded.identity.user_id:
+        state = evolve(state, signals=signals.other_user(state.signals))
     return evolve(state, link=link.other_identity(state.link))
 
 
@@ -260,7 +262,7 @@ def _advance_activities(state: State, turn: Turn) -> State:
     online, way = connection.online_generation(state), state.outbox.gates
     if state.typing and (shown := indicator.advance(state.typing, way, online, turn)) is not state.typing:
         state = evolve(state, typing=shown)
-    if (noted := signals.advance(state.signals, state.tokens.offset, turn)) is not state.signals:
+    if (noted := signals.advance(state.signals, state.tokens.offset, way, online, turn)) is not state.signals:
         state = evolve(state, signals=noted)
     if (followed := streams.advance(state.streams, turn)) is not state.streams:
         state = evolve(state, streams=followed)

@@ -6,7 +6,7 @@ PERM-3 to PERM-9, PERM-12, HIST-1, HIST-3.
     typing.update true --> known -- false, or 6 s of silence --> gone          each change is told once
     presence.subscribe --> watched, again after each hello-ok
     permission.request --> card -- permission.resolved, or expires_at --> collapsed
-    message.read, versions: merged by maximum
+    message.read, versions: merged by maximum; our own mark --> owed -- online, no gate --> sent
 """
 
 from collections.abc import Mapping
@@ -78,7 +78,7 @@ class SignalState:
         typing_due: slot to (monotonic ms, key into `typing`), in the order of expiry.
         watched: users whose presence we asked for, in the order of asking.
         marks: how far each chat was read, on any device (READ-4).
-        owed_marks: chats whose mark the hub must still be told.
+        owed_marks: marks that the hub must still be told, by chat.
         versions: highest version applied, by subject and key (META-3, NOTIFY-3).
         cards: open requests by number, oldest first; `card_numbers` finds them by request id.
         decided: requests whose lasting record was told (PERM-9).
@@ -88,7 +88,7 @@ class SignalState:
     typing_due: IntMap[tuple[int, str]] = IntMap()
     watched: tuple[str, ...] = ()
     marks: Recent[int] = Recent()
-    owed_marks: StrMap[None] = StrMap()
+    owed_marks: StrMap[int] = StrMap()
     versions: Recent[int] = Recent()
     cards: IntMap[Card] = IntMap()
     card_numbers: StrMap[int] = StrMap()
@@ -182,7 +182,7 @@ def mark_read(
     """The application has read on: tell the hub, now or with the next connection (READ-1). Lower marks are nothing."""
     if mark < 1 or not is_valid_chat(chat_id, turn) or mark <= (signals.marks.get(chat_id) or 0):
         return signals
-    owed = signals.owed_marks.set(chat_id, None)
+    owed = signals.owed_marks.set(chat_id, mark)
     while len(owed) > turn.policy.read_marks_owed:
         owed = owed.remove(next(other for other in owed if other != chat_id))
     signals = evolve(signals, marks=signals.marks.put(chat_id, mark, turn.policy.remembered_slots), owed_marks=owed)
@@ -191,18 +191,19 @@ def mark_read(
 
 def _pay_marks(signals: SignalState, gates: Gates, online: int, turn: Turn) -> SignalState:
     owed = signals.owed_marks
-    for chat_id in signals.owed_marks:
+    for chat_id, mark in signals.owed_marks.items():
         if blocking(gates, chat_id, turn) is not None:
             continue  # ERR-10; it stays owed
-        owed, mark = owed.remove(chat_id), signals.marks.get(chat_id)
-        if mark is not None:
-            payload = encode_read(mark)
-            trace_id = f"r-{turn.mint()}"
-            text = encode_envelope(
-                "message.read", trace_id=trace_id, emitted_at=turn.wall, payload_text=payload, chat_id=chat_id
-            )
-            turn.do(SendFrame(online, text, "message.read"))
-    return evolve(signals, owed_marks=owed)
+        owed = owed.remove(chat_id)
+        text = encode_envelope(
+            "message.read",
+            trace_id=f"r-{turn.mint()}",
+            emitted_at=turn.wall,
+            payload_text=encode_read(mark),
+            chat_id=chat_id,
+        )
+        turn.do(SendFrame(online, text, "message.read"))
+    return signals if owed is signals.owed_marks else evolve(signals, owed_marks=owed)
 
 
 def mark_received(
@@ -219,15 +220,16 @@ def mark_received(
 
 
 def is_applied(signals: SignalState, subject: str, key: str, version: int | None) -> bool:
-    """Whether this version, or a later one, was applied already (META-3, NOTIFY-3). Without a version: never."""
-    applied = signals.versions.get(f"{subject}:{key}")
+    """Whether this version, or a later one, was applied already (META-3, NOTIFY-3). Without a version: never, nor
+    without a key, since versions of different things cannot be compared."""
+    applied = signals.versions.get(f"{subject}:{key}") if key else None
     return version is not None and applied is not None and version <= applied
 
 
 def applied(signals: SignalState, subject: str, key: str, version: int, turn: Turn) -> SignalState:
     """The application has fetched and applied this version."""
     name = f"{subject}:{key}"
-    if version <= (signals.versions.get(name) or 0):
+    if not key or version <= (signals.versions.get(name) or 0):
         return signals
     return evolve(signals, versions=signals.versions.put(name, version, turn.policy.remembered_slots))
 
@@ -308,8 +310,16 @@ def connected(signals: SignalState, gates: Gates, online: int, turn: Turn) -> Si
     return _pay_marks(signals, gates, online, turn) if len(signals.owed_marks) else signals
 
 
-def advance(signals: SignalState, offset: int, turn: Turn) -> SignalState:
-    """Indicators and cards whose time is over. ``offset`` is server time minus wall clock."""
+def other_user(signals: SignalState) -> SignalState:
+    """The session goes on under another user: marks, subscriptions and cards of the one before are not theirs."""
+    return SignalState(typing=signals.typing, typing_due=signals.typing_due, next_slot=signals.next_slot)
+
+
+def advance(signals: SignalState, offset: int, gates: Gates, online: int | None, turn: Turn) -> SignalState:
+    """Indicators and cards whose time is over; marks whose gate is open again. ``offset`` is server time minus wall
+    clock."""
+    if online is not None and len(signals.owed_marks):
+        signals = _pay_marks(signals, gates, online, turn)
     while (first := signals.typing_due.first()) is not None and turn.mono >= first[1][0]:
         signals = _expire_first(signals, turn)
     if len(signals.cards):

@@ -123,12 +123,23 @@ def _read_reaction(data: _Object) -> Reaction:
     if not removed and not emoji:
         raise _Unusable("payload.emoji is empty, and the reaction is not removed")
     return Reaction(
-        _string(data, "target_message_id"),
+        _target(data),
         optional_string(data.get("reactor_user_id")),
         None if removed else emoji,
         removed,
         optional_string(data.get("message_id")),
     )
+
+
+def _read_recall(data: _Object) -> Recall:
+    return Recall(_target(data), optional_string(data.get("message_id")))
+
+
+def _target(data: _Object) -> str:
+    target = _string(data, "target_message_id")
+    if not target:
+        raise _Unusable("payload.target_message_id is empty")
+    return target
 
 
 def _read_metadata(data: _Object) -> MetadataInvalidated:
@@ -178,7 +189,7 @@ _READERS: Final[dict[str, _Reader]] = {
     "message.delivered": _generated(Delivered),
     "message.reaction": _read_reaction,
     "message.read": _generated(ReadMark),
-    "message.recall": _generated(Recall),
+    "message.recall": _read_recall,
     "typing.update": _generated(Typing),
     "presence.snapshot": _generated(Presence),
     "presence.update": _generated(Presence),

@@ -140,6 +140,11 @@ class HistoryTruncated:
     oldest_seq: int | None = None
 
 
+def reaction_slot(target_message_id: str, reactor_user_id: str) -> str:
+    """The id of a slot: one for each message and reactor (RX table)."""
+    return f"rxn:{target_message_id}:{reactor_user_id}"
+
+
 # --- uplinks -------------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,13 @@ def sent_ids(bench: LinkBench) -> list[str]:
     ]
 
 
+def own_id(bench: LinkBench) -> str:
+    """The user of this session."""
+    known = bench.state.tokens.credentials
+    assert known is not None
+    return known.identity.user_id
+
+
 # --- the inbox -----------------------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ def test_typing_in_a_gated_chat_is_not_even_ended(how: str) -> None:
     bench = LinkBench()
     bench.type()
     if how == "dissolved":
-        bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT})
+        bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT, "event_id": "ev-1"})
     else:
         bench.refuse(bench.uplinks("typing.update")[0], how)
     assert bench.uplinks(effects=bench.stop()) == []

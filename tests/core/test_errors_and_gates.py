@@ -287,9 +287,9 @@ def test_a_gate_filters_no_downlink() -> None:
 @pytest.mark.parametrize("kind", ["conversation.created", "conversation.member_added", "conversation.later"])
 def test_a_conversation_signal_opens_both_gates(kind: str) -> None:
     bench = gated_bench()
-    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT})
+    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT, "event_id": "evt-1"})
     assert is_gated(bench)  # a dissolution is no evidence of life
-    bench.down("notify.signal", {"type": kind, "entity_id": CHAT})
+    bench.down("notify.signal", {"type": kind, "entity_id": CHAT, "event_id": "evt-2"})
     assert not is_gated(bench) and may_type(bench)
 
 
@@ -307,14 +307,14 @@ def test_a_conversation_signal_opens_both_gates(kind: str) -> None:
 )
 def test_other_signals_open_nothing(payload: dict[str, Json]) -> None:
     bench = gated_bench()
-    bench.down("notify.signal", payload)
+    bench.down("notify.signal", {"event_id": "evt-1", **payload})
     assert is_gated(bench)
 
 
 @pytest.mark.rule("ERR-17", "D-30")
 def test_a_dissolved_conversation_stops_typing_and_nothing_else() -> None:
     bench = LinkBench()
-    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT})
+    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT, "event_id": "evt-1"})
     assert not may_type(bench) and not is_gated(bench)
     assert may_type(bench, OTHER_CHAT)
     bench.run_for(2 * WINDOW_MS)
@@ -353,7 +353,8 @@ def test_the_gate_table_is_bounded_and_the_oldest_goes_first() -> None:
 def test_the_table_of_dissolved_chats_is_bounded_as_well() -> None:
     bench = LinkBench(liveness=False, policy=Policy(gate_table=3))
     for number in range(4):
-        bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": chat(number)})
+        dissolved: dict[str, Json] = {"type": "conversation.dissolved", "entity_id": chat(number)}
+        bench.down("notify.signal", {**dissolved, "event_id": f"evt-{number}"})
     assert [may_type(bench, chat(number)) for number in range(4)] == [True, False, False, False]
 
 
@@ -370,7 +371,7 @@ def test_a_renewed_gate_counts_as_young() -> None:
 def test_gates_are_kept_for_conversation_ids_only(foreign: str) -> None:
     bench = LinkBench()
     bench.down("message.error", {"code": "not_member"}, chat_id=foreign)
-    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": foreign})
+    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": foreign, "event_id": "evt-1"})
     assert bench.state.outbox.gates.gated == GateTable() == bench.state.outbox.gates.muted
 
 

@@ -2,15 +2,23 @@
 
 import pytest
 
-from clawproto.app_events import Disconnected, HistoryReceived, HistoryTruncated
+from clawproto.app_events import (
+    Disconnected,
+    HistoryReceived,
+    HistoryTruncated,
+    MessageRecalled,
+    PermissionDecided,
+    ReactionChanged,
+    SignalReceived,
+)
 from clawproto.config import Capabilities, Features
 from clawproto.effects import Emit, Open
-from clawproto.events import ResetCursor, TransferHistory
+from clawproto.events import Opened, ResetCursor, TransferHistory
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Done, LoggedOutResult, NotDone, Result, StoppedResult
 from tests.core.harness import of, verdict
-from tests.core.link_harness import CHAT, LinkBench, acks, received_ids, v2
+from tests.core.link_harness import CHAT, SENDER, LinkBench, acks, message_payload, received_ids, v2
 
 ON = Capabilities(history_sync=True)
 
@@ -141,6 +149,73 @@ def test_the_close_is_the_confirmation_and_everything_is_wanted_again(code: int)
     bench.settle(bench.delivered()[-1][1])
     bench.run_for(200)
     assert acks(bench)[-1] == 1
+
+
+@pytest.mark.rule("HIST-14", "NOTIFY-2", "RECALL-1", "PERM-9", "RPL-5")
+def test_what_counts_once_counts_once_after_a_reset_as_well() -> None:
+    """Messages and reactions are handed over again; signals and decisions are not, and nothing withdrawn comes back."""
+    bench = v2()
+
+    def everything() -> None:
+        bench.message("msg-kept")
+        bench.message("msg-withdrawn")
+        bench.stamped("message.reaction", {"target_message_id": "msg-kept", "emoji": "👍"}, chat_id=CHAT, sender=SENDER)
+        bench.stamped("notify.signal", {"type": "friend.added", "entity_id": "usr_1", "event_id": "ev-1"})
+        notice = message_payload("msg-notice", metadata={"kind": "permission_result", "request_id": "req-1"})
+        bench.stamped("message.send", notice, chat_id=CHAT, sender={"id": "system"})
+
+    everything()
+    bench.down("message.recall", {"target_message_id": "msg-withdrawn"}, chat_id=CHAT, sender=SENDER)
+    reset(bench)
+    bench.closed(1005)
+    bench.online_again()
+    everything()
+    assert received_ids(bench) == ["msg-kept", "msg-withdrawn", "msg-notice", "msg-kept", "msg-notice"]
+    for event, times in ((ReactionChanged, 2), (SignalReceived, 1), (PermissionDecided, 1), (MessageRecalled, 1)):
+        assert len(bench.told(event)) == times
+
+
+@pytest.mark.rule("HIST-14", "HIST-16")
+@pytest.mark.parametrize("phase", ["opening", "waiting", "greeting", "closing", "down"])
+def test_a_reset_is_refused_while_there_is_no_connection(phase: str) -> None:
+    bench = v2()
+    if phase == "closing":
+        bench.answers_close = False
+        bench.down("message.send", {}, dseq=9)  # a gap: the session closes
+    else:
+        bench.closed(1006)
+    if phase not in ("closing", "down"):
+        bench.greet = False
+        bench.wait_for_socket()
+        if phase != "opening":
+            bench.step(Opened(bench.generation))
+        if phase == "greeting":
+            bench.step(bench.challenge(bench.generation))
+    assert type(bench.state.link.phase).__name__.lower() == phase
+    result = bench.results[reset(bench)]
+    assert isinstance(result, NotDone) and result.code == "offline"
+    assert not bench.uplinks("device.cursor.reset")
+
+
+@pytest.mark.rule("HIST-15", "HIST-16")
+def test_our_own_close_ends_the_wait_and_a_late_close_confirms_nothing() -> None:
+    bench = v2()
+    bench.message("msg-1")
+    bench.answers_close = False
+    command = reset(bench)
+    bench.down("message.send", {}, dseq=9)
+    result = bench.results[command]
+    assert isinstance(result, NotDone) and result.code == "no-answer"
+    bench.closed(1005)
+    bench.online_again()
+    bench.message("msg-1")
+    assert received_ids(bench) == ["msg-1"]
+    late = reset(bench)
+    bench.run_for(10_000)
+    assert isinstance(bench.results[late], NotDone)
+    bench.closed(1005)
+    (told,) = bench.told(Disconnected)[-1:]
+    assert told.retry_in_ms is not None and told.retry_in_ms >= 5_000, "unexplained by then (CLOSE-5)"
 
 
 @pytest.mark.rule("HIST-15", "HIST-14")

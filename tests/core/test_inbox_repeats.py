@@ -45,6 +45,18 @@ def test_a_pending_message_survives_several_reconnects() -> None:
     assert acks(bench)[-1] == 2 and len(bench.delivered()) == 1
 
 
+@pytest.mark.rule("R2-10", "R2-9")
+def test_a_stamped_copy_waits_for_the_application_even_if_the_first_had_no_stamp() -> None:
+    bench = v2()
+    bench.down("message.send", message_payload("msg-1"), chat_id=CHAT, sender=SENDER)
+    bench.message("msg-1")
+    bench.run_for(1_000)
+    assert acks(bench) == [] and received_ids(bench) == ["msg-1"]
+    bench.settle(bench.delivered()[0][1])
+    bench.run_for(200)
+    assert acks(bench) == [1]
+
+
 @pytest.mark.rule("SEND-19", "R2-10")
 @pytest.mark.parametrize(
     "changed",

@@ -111,6 +111,29 @@ def test_a_card_expires_by_the_wall_clock() -> None:
     assert [event.expired for event in bench.told(PermissionResolved)] == [True]
 
 
+@pytest.mark.rule("PERM-7", "TOK-20")
+@pytest.mark.parametrize("ahead", [3_600_000, -3_600_000])
+def test_a_card_expires_by_the_clock_of_the_server(ahead: int) -> None:
+    """Our own clock goes wrong by an hour: what counts is what the hub's says."""
+    bench = LinkBench(capabilities=ON)
+    bench.hub_offset = ahead
+    bench.reconnect()
+    ask(bench, expires_at=bench.now.wall_ms + ahead + 90_000)
+    bench.run_for(89_999)
+    assert not bench.told(PermissionResolved)
+    bench.run_for(1)
+    assert [event.expired for event in bench.told(PermissionResolved)] == [True]
+
+
+@pytest.mark.rule("PERM-7")
+def test_a_card_whose_time_was_over_when_it_came_is_collapsed_at_once() -> None:
+    bench = LinkBench(capabilities=ON)
+    (card,) = ask(bench, expires_at=bench.now.wall_ms - 1)
+    assert card.request_id == "req-1"
+    assert [event.expired for event in bench.told(PermissionResolved)] == [True]
+    assert not len(bench.state.signals.cards)
+
+
 def test_cards_are_bounded() -> None:
     bench = LinkBench(capabilities=ON, policy=Policy(permission_cards=4))
     for number in range(20):

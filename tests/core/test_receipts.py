@@ -46,6 +46,7 @@ def test_none_without_the_capability() -> None:
         {"sender": {"id": "usr_agent"}, "origin_device_id": "lab-01"},
         {"sender": {"id": "system"}},
         {"sender": None},
+        {"sender": {"id": ""}},
         {"sender": {"nick_name": "nobody"}},
     ],
 )

@@ -1,4 +1,4 @@
-"""Typing of others, presence, metadata and notify signals: each change is told once, nothing grows, nothing waits."""
+"""Typing of others, presence and metadata: each change is told once, nothing grows, nothing waits."""
 
 from typing import Any
 
@@ -6,21 +6,15 @@ import pytest
 from attrs import fields
 from hypothesis import given, settings, strategies as st
 
-from clawproto.app_events import (
-    MetadataInvalidated,
-    PresenceChanged,
-    Ready,
-    SignalReceived,
-    TypingChanged,
-)
-from clawproto.effects import Emit, RequestHttp
+from clawproto.app_events import MetadataInvalidated, PresenceChanged, Ready, TypingChanged
+from clawproto.effects import RequestHttp
 from clawproto.events import MarkApplied, UnwatchPresence, WatchPresence
 from clawproto.json_types import Json
 from clawproto.policy import Policy
-from clawproto.refetching import metadata_paths, signal_paths
+from clawproto.refetching import metadata_paths
 from clawproto.results import Done, NotDone, Result
 from tests.core.harness import emitted, of
-from tests.core.link_harness import CHAT, OTHER_CHAT, SENDER, LinkBench, acks, v2
+from tests.core.link_harness import CHAT, OTHER_CHAT, LinkBench
 
 # --- typing of others ----------------------------------------------------------------------------------------------
 
@@ -273,129 +267,9 @@ def test_no_version_is_told_after_it_was_applied(acts: list[tuple[bool, int]]) -
             assert bool(invalidate(bench, version=version)) == (version > highest or highest == 0)
 
 
-# --- notify --------------------------------------------------------------------------------------------------------
-
-
-def notify(bench: LinkBench, event_id: str = "ev-1", *, stamped: bool = False, **payload: Json) -> list[SignalReceived]:
-    form: dict[str, Json] = {"type": "friend.added", "entity_id": "usr_1", "version": 1, "event_id": event_id}
-    down = bench.stamped if stamped else bench.down
-    return emitted(down("notify.signal", form | {"message_id": "notify:friend.added:usr_1"} | payload), SignalReceived)
-
-
-@pytest.mark.rule("NOTIFY-1", "NOTIFY-7")
-def test_a_signal_says_what_to_fetch_and_nothing_else() -> None:
-    bench = LinkBench()
-    (event,) = notify(bench)
-    assert event == SignalReceived("friend.added", "usr_1", 1, "ev-1", ("/v1/friendships",))
-    assert not bench.delivered(), "no conversational turn"
-    assert not bench.uplinks("notify.signal")
-    (unknown,) = notify(bench, "ev-2", type="later.thing")
-    assert unknown.paths == ()
-
-
-@pytest.mark.rule("NOTIFY-2", "RPL-5")
-def test_each_event_id_counts_once_live_or_replayed() -> None:
-    bench = v2()
-    assert len(notify(bench, stamped=True)) == 1
-    assert notify(bench, stamped=True) == []
-    bench.reconnect()
-    assert notify(bench, stamped=True) == []
-    assert len(notify(bench, "ev-2", stamped=True)) == 1
-
-
-@pytest.mark.rule("NOTIFY-2")
-def test_at_least_the_last_512_are_remembered() -> None:
-    bench = LinkBench()
-    bench.liveness = False
-    for number in range(3_000):
-        notify(bench, f"ev-{number}")
-    memory = bench.state.inbox.signals
-    assert len(memory.young) + len(memory.old) <= bench.state.config.policy.remembered_signals
-    for number in range(3_000 - 512, 3_000):
-        assert notify(bench, f"ev-{number}") == []
-
-
-@pytest.mark.rule("NOTIFY-3")
-def test_what_was_applied_is_not_told_again() -> None:
-    bench = LinkBench()
-    notify(bench, version=5)
-    bench.step(MarkApplied("entity", "usr_1", 5))
-    assert notify(bench, "ev-2", version=5) == notify(bench, "ev-3", version=4) == []
-    assert len(notify(bench, "ev-4", version=6)) == 1
-    assert len(notify(bench, "ev-5", version=1, entity_id="usr_2")) == 1
-
-
-@pytest.mark.rule("NOTIFY-8", "R2-11")
-@pytest.mark.parametrize("missing", [{"type": ""}, {"type": None}, {"type": 7}, {"event_id": ""}, {"event_id": None}])
-def test_a_signal_without_type_or_event_id_is_dropped_and_settled(missing: dict[str, Json]) -> None:
-    bench = v2()
-    assert notify(bench, **{"stamped": True, **missing}) == []  # type: ignore[arg-type]
-    bench.run_for(200)
-    assert acks(bench) == [1]
-
-
-@pytest.mark.rule("NOTIFY-9")
-def test_an_entity_is_read_by_the_type_and_not_by_its_prefix() -> None:
-    assert signal_paths("moment.comment.created", "12345") == ("/v1/moments",)
-    assert signal_paths("moment.comment.replied", "cnv_1") == ("/v1/moments",)
-    assert signal_paths("conversation.updated", "12345") == ("/v1/conversations/12345",)
-    assert signal_paths("conversation.dissolved", "cnv_1") == ("/v1/conversations",)
-    assert signal_paths("friend.profile_updated", "cnv_1") == ("/v1/users/cnv_1",)
-    assert signal_paths("friend.request.created", "1")[0].endswith("/requests/incoming")
-    assert signal_paths("agent.config.changed", "") == ("/v1/agents/me/group-settings",)
-
-
-@pytest.mark.rule("PERM-11")
-def test_a_change_of_permissions_leads_to_them() -> None:
-    (event,) = notify(LinkBench(), type="agent.permission.changed", entity_id="agt_1")
-    assert event.paths == ("/v1/agents/me/permissions",)
-
-
-@pytest.mark.rule("NOTIFY-7", "ENV-15")
-def test_the_slot_id_is_no_message_id() -> None:
-    bench = LinkBench()
-    notify(bench, message_id="msg-1")
-    bench.message("msg-1")
-    ((message, _),) = bench.delivered()
-    assert not message.update
-
-
-@pytest.mark.rule("NOTIFY-2", "R2-28", "R2-10")
-def test_a_signal_that_the_application_still_has_is_not_told_twice_and_not_lost() -> None:
-    bench = v2()
-    effects = bench.stamped("notify.signal", {"type": "t", "entity_id": "e", "event_id": "ev", "version": 1})
-    (emit,) = of(effects, Emit)
-    bench.reconnect()
-    assert notify(bench, "ev", stamped=True, type="t") == []
-    bench.run_for(60_000)
-    assert acks(bench) == []
-    bench.settle(emit.delivery)
-    bench.run_for(200)
-    assert acks(bench) == [1]
-
-
-@settings(max_examples=80)
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=40))
-def test_each_event_is_told_once_whatever_repeats(firings: list[tuple[int, bool]]) -> None:
-    bench = v2()
-    bench.liveness = False
-    told: list[str] = []
-    for number, cut in firings:
-        if cut:
-            bench.reconnect()
-        told += [event.event_id for event in notify(bench, f"ev-{number}", stamped=True)]
-    assert sorted(told) == sorted({f"ev-{number}" for number, _ in firings})
-
-
 def test_versions_are_bounded() -> None:
     bench = LinkBench(policy=Policy(remembered_slots=10))
     for number in range(100):
         bench.step(MarkApplied("chat", f"cnv_{number}", 1))
     versions = bench.state.signals.versions
     assert len(versions.young) + len(versions.old) <= 10
-
-
-def test_a_signal_with_a_sender_and_a_chat_is_still_a_signal() -> None:
-    bench = LinkBench()
-    effects = bench.down("notify.signal", {"type": "t", "event_id": "e"}, chat_id=CHAT, sender=SENDER)
-    assert [event.entity_id for event in emitted(effects, SignalReceived)] == [""]

@@ -1,28 +1,20 @@
-"""Reactions, recalls and read marks: last write wins, repeats are silent, marks only rise."""
+"""Reactions and recalls: the last write wins, repeats are silent."""
 
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from clawproto import commands
-from clawproto.app_events import AckAnomaly, MessageRecalled, ReactionChanged, ReadMarkMoved
-from clawproto.config import Capabilities
+from clawproto.app_events import AckAnomaly, FrameRejected, MessageRecalled, ReactionChanged
 from clawproto.effects import Effect, Emit
-from clawproto.events import MarkRead, React
+from clawproto.events import React
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, SendGated, SendRejected, SendUndecided
 from clawproto.wire.signals import encode_reaction
 from tests.core.harness import emitted, of
-from tests.core.link_harness import CHAT, OTHER_CHAT, SENDER, LinkBench, acks, received_ids, v2
-
-
-def own_id(bench: LinkBench) -> str:
-    credentials = bench.state.tokens.credentials
-    assert credentials is not None
-    return credentials.identity.user_id
-
+from tests.core.link_harness import CHAT, SENDER, LinkBench, acks, own_id, received_ids, v2
 
 # --- reactions -----------------------------------------------------------------------------------------------------
 
@@ -174,6 +166,49 @@ def test_what_was_told_last_is_what_the_hub_said_last(writes: list[tuple[str, st
         assert told == said
 
 
+@pytest.mark.rule("RX-3", "RX-7")
+def test_a_slot_that_we_have_written_into_is_told_again() -> None:
+    """What was told of it last is no longer what is in it, even if no copy of our own write ever comes."""
+    bench = LinkBench()
+    other = own_id(bench)
+    assert len(reaction(bench, "👍", other)) == 1
+    react(bench, "❤")
+    (sent,) = bench.uplinks("message.reaction")
+    assert [one.emoji for one in reaction(bench, "😶", other)] == ["😶"], "written before ours, seen after"
+    bench.down("message.ack", {"message_id": "rxn", "accepted_at": 5}, trace_id=sent["trace_id"], chat_id=CHAT)
+    assert [one.emoji for one in reaction(bench, "😶", other)] == ["😶"], "and written once more"
+    assert reaction(bench, "😶", other) == []
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["ours", "sibling", "lost answer", "cut"]), st.sampled_from(["👍", "👎", None])),
+        max_size=20,
+    )
+)
+@example([("sibling", "👍"), ("lost answer", "👎"), ("sibling", "👍")])
+def test_our_own_slot_converges_to_the_last_write(acts: list[tuple[str, str | None]]) -> None:
+    """We and another device of ours write into one slot; the hub sends us copies of the other's writes only."""
+    bench = v2()
+    bench.liveness = False
+    shown: str | None = None
+    for act, emoji in acts:
+        if act == "cut":
+            bench.reconnect()
+            continue
+        if act == "sibling":
+            for event in reaction(bench, emoji, own_id(bench), stamped=True):
+                shown = event.emoji
+        else:
+            shown = emoji
+            react(bench, emoji)
+            sent = bench.uplinks("message.reaction")[-1]
+            if act == "ours":
+                bench.down("message.ack", {"message_id": "rxn"}, trace_id=sent["trace_id"], chat_id=CHAT)
+        assert shown == emoji
+
+
 def test_slots_are_bounded() -> None:
     bench = LinkBench(policy=Policy(remembered_slots=10))
     bench.liveness = False
@@ -214,117 +249,19 @@ def test_what_was_withdrawn_is_not_handed_over_any_more() -> None:
     assert acks(bench) == [1], "its place is settled all the same"
 
 
+@pytest.mark.rule("RECALL-1", "R2-11")
+@pytest.mark.parametrize("event", ["message.recall", "message.reaction"])
+def test_what_names_no_message_is_quarantined(event: str) -> None:
+    bench = v2()
+    bench.stamped(event, {"target_message_id": "", "emoji": "👍", "reactor_user_id": "u"}, chat_id=CHAT, sender=SENDER)
+    (rejected,) = bench.told(FrameRejected)
+    assert rejected.problem == "payload.target_message_id is empty"
+    bench.message("")
+    assert received_ids(bench) == [""], "nothing was withdrawn"
+    bench.run_for(200)
+    assert acks(bench) == [1]
+
+
 @pytest.mark.rule("RECALL-3")
 def test_there_is_no_way_to_recall() -> None:
     assert not [name for name in vars(commands) if "recall" in name.lower()]
-
-
-# --- read marks ----------------------------------------------------------------------------------------------------
-
-
-def marks(bench: LinkBench, chat_id: str = CHAT) -> list[int]:
-    sent = bench.uplinks("message.read")
-    return [one["payload"]["last_read_emitted_at"] for one in sent if one["chat_id"] == chat_id]
-
-
-def mark(bench: LinkBench, value: int, chat_id: str | None = CHAT) -> list[ReadMarkMoved]:
-    more: dict[str, Json] = {"sender": {"id": own_id(bench)}, **({} if chat_id is None else {"chat_id": chat_id})}
-    effects = bench.down("message.read", {"last_read_emitted_at": value}, **more)
-    return emitted(effects, ReadMarkMoved)
-
-
-@pytest.mark.rule("READ-1", "SILENT-12")
-def test_a_mark_is_sent_once_and_nothing_is_awaited() -> None:
-    bench = LinkBench()
-    bench.step(MarkRead(CHAT, 1_000))
-    (sent,) = bench.uplinks("message.read")
-    assert sent["payload"] == {"last_read_emitted_at": 1_000} and sent["chat_id"] == CHAT and "to" not in sent
-    for lower in (1_000, 999, 0, -5):
-        bench.step(MarkRead(CHAT, lower))
-    bench.run_for(60_000)
-    bench.step(MarkRead(CHAT, 1_001))
-    bench.step(MarkRead("nowhere", 1_001))
-    assert marks(bench) == [1_000, 1_001] and len(bench.uplinks("message.read")) == 2
-
-
-@pytest.mark.rule("READ-1", "READ-4")
-def test_while_offline_the_highest_mark_is_kept() -> None:
-    bench = LinkBench()
-    bench.closed(1006)
-    for value in (5, 9, 7):
-        bench.step(MarkRead(CHAT, value))
-    bench.step(MarkRead(OTHER_CHAT, 3))
-    bench.online_again()
-    assert marks(bench) == [9] and marks(bench, OTHER_CHAT) == [3]
-    bench.reconnect()
-    assert marks(bench) == [9]
-
-
-@pytest.mark.rule("ERR-10", "READ-1")
-def test_a_mark_in_a_gated_chat_waits() -> None:
-    bench = LinkBench()
-    bench.down("message.error", {"code": "not_member"}, chat_id=CHAT)
-    bench.step(MarkRead(CHAT, 5))
-    assert marks(bench) == []
-    bench.message("msg-1")
-    bench.step(MarkRead(OTHER_CHAT, 1))
-    assert marks(bench) == [5]
-
-
-@pytest.mark.rule("READ-4")
-def test_marks_of_other_devices_are_merged_by_maximum() -> None:
-    bench = LinkBench(capabilities=Capabilities(multi_device=True))
-    assert mark(bench, 10) == [ReadMarkMoved(CHAT, 10)]
-    assert mark(bench, 10) == mark(bench, 9) == []
-    bench.step(MarkRead(CHAT, 20))
-    assert mark(bench, 15) == [], "we were further already"
-    assert mark(bench, 30) == [ReadMarkMoved(CHAT, 30)]
-    bench.step(MarkRead(CHAT, 25))
-    assert marks(bench) == [20]
-    assert mark(bench, 1, OTHER_CHAT) == [ReadMarkMoved(OTHER_CHAT, 1)]
-    assert mark(bench, 99, None) == [], "a mark without a chat marks nothing"
-
-
-@pytest.mark.rule("READ-2", "READ-4")
-def test_what_somebody_else_has_read_is_no_mark_of_ours() -> None:
-    bench = LinkBench(capabilities=Capabilities(multi_device=True))
-    effects = bench.down("message.read", {"last_read_emitted_at": 50}, chat_id=CHAT, sender=SENDER)
-    assert not emitted(effects, ReadMarkMoved)
-    assert mark(bench, 10) == [ReadMarkMoved(CHAT, 10)]
-
-
-@pytest.mark.rule("READ-5", "ENV-6", "ENV-7")
-def test_the_burst_after_hello_ok_is_no_clock() -> None:
-    bench = LinkBench(capabilities=Capabilities(multi_device=True))
-    bench.liveness = False
-    offset = bench.state.tokens.offset
-    for number in range(500):
-        effects = bench.down(
-            "message.read",
-            {"last_read_emitted_at": 1_000 + number},
-            trace_id="",
-            at_ms=1_000 + number,
-            chat_id=f"cnv_{number}",
-            sender={"id": own_id(bench)},
-        )
-        assert emitted(effects, ReadMarkMoved) == [ReadMarkMoved(f"cnv_{number}", 1_000 + number)]
-    assert bench.state.tokens.offset == offset and bench.online
-
-
-@settings(max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from(["ours", "theirs", "cut"]), st.integers(1, 20)), max_size=25))
-def test_marks_only_rise(acts: list[tuple[str, int]]) -> None:
-    bench = LinkBench()
-    bench.liveness = False
-    highest = 0
-    for kind, value in acts:
-        if kind == "cut":
-            bench.reconnect()
-        elif kind == "ours":
-            bench.step(MarkRead(CHAT, value))
-            highest = max(highest, value)
-        else:
-            assert [one.read_up_to_ms for one in mark(bench, value)] == ([value] if value > highest else [])
-            highest = max(highest, value)
-    assert bench.state.signals.marks.get(CHAT) == (highest or None)
-    assert marks(bench) == sorted(set(marks(bench)))
