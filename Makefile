@@ -13,7 +13,7 @@ help:
 	@echo "make test   the whole suite: on this Python and others installed, with and without msgspec"
 	@echo "make quick  the suite once, on this Python       make lint    style"
 	@echo "make types  pyright and mypy                     make bench   benchmarks"
-	@echo "make soak   sessions that last ten minutes       make lock    renew requirements-dev.lock"
+	@echo "make soak   ten-minute sessions, hundreds of kills   make lock    renew requirements-dev.lock"
 	@echo "make build  wheel and sdist                      make clean   remove what was made"
 
 # Quick when nothing has changed; the script knows when an environment is out of date.
