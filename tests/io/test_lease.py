@@ -1,6 +1,8 @@
 """Leases: one owner at a time, a dead one is replaced, a paused one is fenced off."""
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import pytest
@@ -20,16 +22,28 @@ RECORD = Credentials(
 )
 
 
-async def opened(path: Path) -> SqliteStore:
-    store = SqliteStore(path)
-    if await store.load() is None:
-        await store.save(RECORD, None)
-    return store
+Opener: TypeAlias = Callable[[], Awaitable[SqliteStore]]
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
+
+
+@pytest.fixture
+async def opened(path: Path) -> AsyncGenerator[Opener]:
+    """Opens the store once more; all are closed in the end."""
+    stores: list[SqliteStore] = []
+
+    async def another() -> SqliteStore:
+        stores.append(SqliteStore(path))
+        if await stores[-1].load() is None:
+            await stores[-1].save(RECORD, None)
+        return stores[-1]
+
+    yield another
+    for store in stores:
+        await store.aclose()
 
 
 def test_which_stores_have_leases(path: Path) -> None:
@@ -54,8 +68,8 @@ async def test_a_free_lease_is_taken_at_once_also_in_a_new_file(path: Path) -> N
     await store.aclose()
 
 
-async def test_the_next_one_waits_while_the_owner_lives_and_comes_in_when_it_leaves(path: Path) -> None:
-    first, second = Lease(await opened(path), TERM), Lease(await opened(path), TERM)
+async def test_the_next_one_waits_while_the_owner_lives_and_comes_in_when_it_leaves(opened: Opener) -> None:
+    first, second = Lease(await opened(), TERM), Lease(await opened(), TERM)
     await first.acquire()
     entered = anyio.Event()
 
@@ -74,8 +88,8 @@ async def test_the_next_one_waits_while_the_owner_lives_and_comes_in_when_it_lea
             tasks.cancel_scope.cancel()
 
 
-async def test_an_owner_that_shows_no_sign_of_life_is_replaced_and_learns_of_it(path: Path) -> None:
-    first, second = Lease(await opened(path), TERM), Lease(await opened(path), TERM)
+async def test_an_owner_that_shows_no_sign_of_life_is_replaced_and_learns_of_it(opened: Opener) -> None:
+    first, second = Lease(await opened(), TERM), Lease(await opened(), TERM)
     await first.acquire()
     began = anyio.current_time()
     with anyio.fail_after(20):
@@ -83,13 +97,13 @@ async def test_an_owner_that_shows_no_sign_of_life_is_replaced_and_learns_of_it(
         assert anyio.current_time() - began >= TERM
         await first.keep()  # returns: it has been replaced
         await first.release()  # and gives nothing back that it does not have
-    store = await opened(path)
+    store = await opened()
     row = await store.read_lease()
     assert row is not None and (row.owner, row.fence) == (second.owner, 2)
 
 
-async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(path: Path) -> None:
-    old, new = await opened(path), await opened(path)
+async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(opened: Opener) -> None:
+    old, new = await opened(), await opened()
     first, second = Lease(old, TERM), Lease(new, TERM)
     await first.acquire()
     await old.record_intent(Intent("digest", 1, 5))
@@ -109,8 +123,8 @@ async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(path: Path) -> 
     assert await new.load() == newer
 
 
-async def test_a_cancelled_wait_leaves_nothing_behind(path: Path) -> None:
-    first, second = Lease(await opened(path), TERM), Lease(await opened(path), TERM)
+async def test_a_cancelled_wait_leaves_nothing_behind(opened: Opener) -> None:
+    first, second = Lease(await opened(), TERM), Lease(await opened(), TERM)
     await first.acquire()
     with anyio.move_on_after(TERM / 2) as scope:
         await second.acquire()
@@ -120,7 +134,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind(path: Path) -> None:
         await second.acquire()
 
 
-async def test_of_eight_that_wait_one_comes_in_after_the_other(path: Path) -> None:
+async def test_of_eight_that_wait_one_comes_in_after_the_other(opened: Opener) -> None:
     inside, most, order = 0, 0, list[str]()
 
     async def visit(lease: Lease) -> None:
@@ -133,12 +147,11 @@ async def test_of_eight_that_wait_one_comes_in_after_the_other(path: Path) -> No
         inside -= 1
         await lease.release()
 
-    await opened(path)
-    leases = [Lease(SqliteStore(path), TERM) for _ in range(8)]
+    leases = [Lease(await opened(), TERM) for _ in range(8)]
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for lease in leases:
                 tasks.start_soon(visit, lease)
     assert most == 1 and sorted(order) == sorted(lease.owner for lease in leases)
-    row = await (await opened(path)).read_lease()
+    row = await (await opened()).read_lease()
     assert row is not None and row.fence == 8

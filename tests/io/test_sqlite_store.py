@@ -141,7 +141,9 @@ async def test_a_file_that_was_cut_short_never_passes_for_an_empty_store(path: P
             await SqliteStore(path).load()
     for size in range(used, len(whole), 211):
         path.write_bytes(whole[:size])
-        assert await SqliteStore(path).load() is not None, "nothing was lost"
+        store = SqliteStore(path)
+        assert await store.load() is not None, "nothing was lost"
+        await store.aclose()
 
 
 async def test_a_database_of_another_program_is_left_alone(path: Path) -> None:
