@@ -154,9 +154,12 @@ async def download(
     try:
         with anyio.fail_after(timeout):
             await sink.open()
-            await _fetch(runner, url, home, sink, max_size, allow_private, timeout)
+            # Single steps end a little before the whole: after a timeout of its own the library closes the socket.
+            await _fetch(runner, url, home, sink, max_size, allow_private, timeout * 0.9)
             return await sink.finish()
     except TimeoutError:
+        raise errors.DownloadFailed(None, f"not complete within {timeout:g} s") from None
+    except httpx2.TimeoutException:
         raise errors.DownloadFailed(None, f"not complete within {timeout:g} s") from None
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise errors.DownloadFailed(None, f"failed with {type(error).__name__}") from None
