@@ -1,10 +1,12 @@
-"""What a driver expects of a credential store."""
+"""What a driver expects of its stores: credentials, leases, messages, and many accounts at once."""
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
 from clawproto.credentials import Credentials, Intent
+from clawproto.keeping import Backlog, Change, Filed
 
 
 @runtime_checkable
@@ -113,4 +115,103 @@ class LeaseStore(Protocol):
 
     async def release_lease(self, fence: int) -> None:
         """Let the next one in at once. Harmless if somebody else has taken over."""
+        ...
+
+
+# --- messages ------------------------------------------------------------------------------------------------------
+
+
+class MessageStore(Protocol):
+    """Keeps one agent's messages: what arrived, and what was sent and is not answered yet.
+
+    All methods raise `clawproto_io.errors.StoreError` if the store cannot do its work, and
+    `clawproto_io.errors.LeaseLost` once somebody else owns the session.
+    """
+
+    async def backlog(self) -> Backlog:
+        """What an earlier session left behind. Called once, before the session starts."""
+        ...
+
+    async def commit(self, changes: Sequence[Change]) -> tuple[Filed, ...]:
+        """Make all of these durable, in their order and in one transaction; all or nothing.
+
+        Repeating a commit whose report was lost changes nothing.
+
+        Returns:
+            One for each `clawproto.keeping.Arrival`, in order.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of files and connections. The store opens them again if it is used again."""
+        ...
+
+
+@runtime_checkable
+class HasMessages(Protocol):
+    """A credential store that keeps messages as well."""
+
+    @property
+    def messages(self) -> MessageStore:
+        """Of the same agent, under the same lease."""
+        ...
+
+
+# --- many accounts -------------------------------------------------------------------------------------------------
+
+
+@frozen
+class AccountRow:
+    """One account of a store.
+
+    Attributes:
+        name: chosen by whoever paired it; ``default`` if nobody chose.
+        user_id: None before the pairing.
+        paired: it has a pair of tokens.
+        lease: None if nobody ever owned it.
+    """
+
+    name: str
+    user_id: str | None
+    paired: bool
+    lease: LeaseRow | None
+
+
+@runtime_checkable
+class AccountStore(Protocol):
+    """A store of many accounts, shared by any number of members: processes that own some of them.
+
+    A member shows one sign of life for all that it owns: the beat in the `LeaseRow` of an account is its owner's.
+    """
+
+    def account(self, name: str) -> CredentialStore:
+        """The store of one account, which is a `LeaseStore` and `HasMessages` as well. Closing it closes nothing that
+        others use."""
+        ...
+
+    async def accounts(self) -> tuple[AccountRow, ...]:
+        """All accounts, by name."""
+        ...
+
+    async def beat(self, owner: str) -> Mapping[str, int]:
+        """Join the members, or show a sign of life.
+
+        Returns:
+            The accounts that ``owner`` owns, each with its fence.
+        """
+        ...
+
+    async def members(self) -> Mapping[str, int]:
+        """Every member with its beat, dead ones included until they are swept out."""
+        ...
+
+    async def leave(self, owner: str, beat: int | None = None) -> bool:
+        """Take a member out, and give back whatever it owns.
+
+        Args:
+            beat: of a dead member: take it out only if its beat still is this one.
+
+        Returns:
+            Whether it was taken out.
+        """
         ...
