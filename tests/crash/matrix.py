@@ -76,6 +76,7 @@ class Lane:
         self._handled: list[str] = []
         self._begun: list[str] = []
         self._receipts: dict[str, str] = {}
+        self._last_stored: str | None = None
         self._lost_tokens: set[str] = set()
         self._stored = 0
         self._windows = 0
@@ -119,7 +120,7 @@ class Lane:
             if before == after:  # it was redeemed, and what it brought is nowhere
                 self._count_code(aim, events)
             self._code = self._new_code()
-        self._count_rotations(before)
+        self._count_rotations()
         return Death(aim, events[-1]["killed"], events, after)
 
     def _hear(self, event: dict[str, Any]) -> None:
@@ -159,13 +160,14 @@ class Lane:
         owner, user = self._agent.owner_id, self._agent.user_id
         return self._hub.call(lambda machine: machine.create_pairing_code(owner, user))
 
-    def _count_rotations(self, before: str | None) -> None:
+    def _count_rotations(self) -> None:
         """Those of one life that are in the store, also if it has been logged out since."""
         after = self._found.refresh
-        if after is None and self._found.credentials is not None and before is not None:
+        if after is None and self._found.credentials is not None:
             after = refused_token(self._hub, self._found.credentials)
         if after is not None:
-            self._stored += rotations(self._hub, before, after)
+            self._stored += rotations(self._hub, self._last_stored, after)
+            self._last_stored = after
 
     def _count_code(self, aim: Aim | None, events: list[dict[str, Any]]) -> None:
         with self._tally.lock:
@@ -184,6 +186,8 @@ class Lane:
             if sum(death.killed for death in deaths) >= most:
                 break
             aim, target = draw()
+            if deaths and aim.variant == "pairing":
+                break  # a new pair would hide what became of the old one
             begin = _now_ms()
             deaths.append(self.live(aim, target, aim.variant))
             if len(deaths) > 1:
