@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.crash.life import PATIENCE, Plan, live, say
+from tests.crash.life import Plan, live, say
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ class Forge:
         for line in self._process.stdout:
             event: dict[str, Any] = json.loads(line)
             if event["event"] == "born":
-                for seconds in (PATIENCE + 10, kill_after):
+                for seconds in (plan.patience + 10, kill_after):
                     if seconds is not None:
                         timers.append(threading.Timer(seconds, _kill, (event["pid"],)))
                         timers[-1].start()

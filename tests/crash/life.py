@@ -13,9 +13,20 @@ from attrs import asdict, field, frozen
 import clawproto_asyncio._driver
 import clawproto_trio._driver
 from clawproto import errors
-from clawproto.app_events import CredentialsNeeded, LoggedOut, MessageReceived, Ready, SendSettled, TokensRotated
+from clawproto.app_events import (
+    CredentialsNeeded,
+    LoggedOut,
+    MessageReceived,
+    Misconfigured,
+    Ready,
+    SaveAlarm,
+    SaveRecovered,
+    SendSettled,
+    TokensRotated,
+)
 from clawproto.policy import Policy
 from clawproto.testing.client_api import ClientApi
+from clawproto_io import SqliteStore
 from tests.crash.boundaries import Boundaries, Target
 from tests.integration.driver_adapters import ADAPTERS, PairingAdapter
 
@@ -33,8 +44,10 @@ POLICY = Policy(
     close_timeout_ms=500,
     credential_poll_ms=100,
     ack_debounce_ms=20,
+    save_retry_first_ms=50,
+    save_retry_max_ms=200,
 )
-PATIENCE = 20.0  # seconds that a life may take
+BUSY_MS = 200  # how long the store waits for somebody else's lock
 
 DRIVERS = {"asyncio": clawproto_asyncio._driver, "trio": clawproto_trio._driver}
 
@@ -50,6 +63,7 @@ class Plan:
         settles: it is to be left alone: it only gets over what lies behind.
         ends_refused: at the end the hub revokes the session.
         target: where it dies; None: it is not killed from within.
+        patience: seconds that the whole may take.
     """
 
     driver: str
@@ -62,6 +76,7 @@ class Plan:
     settles: bool = False
     ends_refused: bool = False
     target: Target | None = None
+    patience: float = 20.0
 
     def to_json(self) -> str:
         """One line."""
@@ -98,8 +113,10 @@ class Life:
             await self.adapter.pair(plan.store, plan.code, base_url=plan.base_url, identity="repair", policy=POLICY)
             self.boundaries.is_pairing = False
             say("paired")
-        async with self.adapter.connect(plan.store, policy=POLICY) as client:
+        store = SqliteStore(plan.store, busy_timeout_ms=BUSY_MS)
+        async with self.adapter.connect(store, policy=POLICY) as client:
             await self.adapter.together(lambda: self._listen(client), lambda: self._act(client))
+        await store.aclose()
         say("ended", counts=dict(self.boundaries.counts))
 
     async def _listen(self, client: ClientApi) -> None:
@@ -119,6 +136,12 @@ class Life:
                     say("adopted" if adopted else "rotated")
                 case Ready():
                     say("ready")
+                case SaveAlarm(attempts=attempts, detail=detail):
+                    say("alarm", attempts=attempts, detail=detail)
+                case SaveRecovered(attempts=attempts):
+                    say("recovered", attempts=attempts)
+                case Misconfigured(code=code, text=text):
+                    say(code, text=text)
                 case _:
                     pass
             self.seen.append(event)
@@ -175,4 +198,4 @@ def live(plan: Plan) -> None:
     boundaries.install(DRIVERS[plan.driver])
     (adapter,) = [one for one in ADAPTERS if one.name == plan.driver]
     life = Life(plan, adapter, boundaries)
-    adapter.run(lambda: adapter.within(PATIENCE, life.run))
+    adapter.run(lambda: adapter.within(plan.patience, life.run))

@@ -1,0 +1,273 @@
+"""What can happen to the disk under a running session: made with the means of the system, and taken back again.
+
+Each works on another process, which knows nothing of it. Most need root, since they mount small file systems of their
+own; without it, and on systems other than Linux, those are left out.
+"""
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+
+HOLDER = """
+import sqlite3, sys, time
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+time.sleep(600)
+"""
+
+
+class Fault:
+    """A disk, and what goes wrong with it.
+
+    Attributes:
+        says: what the store must tell of it, as a regular expression.
+        folder: where the store is to be.
+    """
+
+    says = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.base = folder
+        self.folder = folder / "disk"
+        self.folder.mkdir()
+
+    @staticmethod
+    def is_possible() -> bool:
+        """Whether it can be made on this machine, by this user."""
+        return sys.platform == "linux"
+
+    def __enter__(self) -> "Fault":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take everything away."""
+
+    def begin(self, pid: int, store: Path) -> None:
+        """From now on ``pid`` cannot write its store."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """All is well again."""
+        raise NotImplementedError
+
+
+def _is_root() -> bool:
+    return sys.platform == "linux" and os.geteuid() == 0
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+class _Mounted(Fault):
+    """A disk of its own."""
+
+    @staticmethod
+    def is_possible() -> bool:
+        return _is_root() and all(shutil.which(tool) for tool in ("mount", "umount", "mkfs.ext4"))
+
+    def close(self) -> None:
+        for place in reversed(self.places()):
+            subprocess.run(["umount", "--lazy", str(place)], check=False, capture_output=True)
+
+    def places(self) -> list[Path]:
+        """What is mounted, in this order."""
+        return [self.folder]
+
+
+class _Filled(_Mounted):
+    """A disk that takes no more. A store that fails closes its file, and whoever closes it last moves the log into it
+    and deletes it, which makes room: the fault would often be over with the second try. While somebody else looks at
+    the file as well, it stays."""
+
+    _other: sqlite3.Connection | None = None
+    _filler: Path | None = None
+
+    def fill(self, file: Path, store: Path) -> None:
+        """Write until nothing fits any more."""
+        self._other = sqlite3.connect(store, check_same_thread=False)
+        self._other.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self._filler = file
+        with file.open("wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(4096)) == 4096:
+                    pass
+            except OSError:
+                return
+
+    def end(self) -> None:
+        assert self._filler is not None
+        self._filler.unlink()
+        self._leave()
+
+    def close(self) -> None:
+        self._leave()
+        super().close()
+
+    def _leave(self) -> None:
+        if self._other is not None:
+            self._other.close()
+            self._other = None
+
+
+class FullDisk(_Filled):
+    """No space left on a small file system."""
+
+    says = "has no room to grow; the disk is full"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        _run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.folder))
+
+    def begin(self, pid: int, store: Path) -> None:
+        self.fill(self.folder / "filler", store)
+
+
+class _Device(_Filled):
+    """An ext4 file system on a disk that can be broken: a file on another file system, which can become full."""
+
+    options = "errors=continue"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.medium = folder / "medium"
+        self.medium.mkdir()
+        _run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.medium))
+        self.image = self.medium / "image"
+        with self.image.open("wb") as file:
+            file.truncate(16 * 1024 * 1024)
+        _run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", str(self.image))
+        self.mount()
+
+    def mount(self) -> None:
+        """Mount it."""
+        _run("mount", "-o", f"loop,{self.options}", str(self.image), str(self.folder))
+
+    def places(self) -> list[Path]:
+        return [self.medium, self.folder]
+
+
+class BrokenMedium(_Device):
+    """The disk takes no more blocks: the write goes into the cache, and the sync fails with an I/O error."""
+
+    says = r"could not be read or written; check the disk.*\(SQLITE_IOERR_FSYNC\)"
+
+    def begin(self, pid: int, store: Path) -> None:
+        _run("fstrim", str(self.folder))  # what is free there has no place on the medium any more
+        self.fill(self.medium / "filler", store)
+
+
+class ReadOnlyFileSystem(_Device):
+    """The kernel has found an error and lets nobody write any more; the way out is to mount it anew."""
+
+    says = "could not be read or written|cannot be written"
+    options = "errors=remount-ro"
+
+    def begin(self, pid: int, store: Path) -> None:
+        device = subprocess.run(
+            ["findmnt", "--noheadings", "--output", "SOURCE", str(self.folder)],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        Path("/sys/fs/ext4", Path(device).name, "trigger_fs_error").write_text("a test")
+
+    def end(self) -> None:
+        _run("umount", "--lazy", str(self.folder))
+        self.mount()
+
+
+class ImmutableFile(_Device):
+    """Nobody may write the file, root included."""
+
+    says = "could not be read or written|cannot be written|cannot be opened"
+    _files: tuple[str, ...] = ()
+
+    def begin(self, pid: int, store: Path) -> None:
+        # Not the shared memory beside them: a page of it that may not be written kills the process (SIGBUS).
+        self._files = tuple(str(store.with_name(store.name + suffix)) for suffix in ("", "-wal"))
+        _run("chattr", "+i", *self._files)
+
+    def end(self) -> None:
+        _run("chattr", "-i", *self._files)
+
+    def close(self) -> None:
+        if self._files and self.folder.is_mount():
+            subprocess.run(["chattr", "-i", *self._files], check=False, capture_output=True)
+        super().close()
+
+
+class LimitedFile(Fault):
+    """An I/O error in the middle of a commit: the log may grow by half a page and no more. Needs no rights."""
+
+    says = r"could not be read or written; check the disk.*\(SQLITE_IOERR"
+    _pid = 0
+
+    def begin(self, pid: int, store: Path) -> None:
+        self._pid = pid
+        log = store.with_name(store.name + "-wal")
+        size = log.stat().st_size if log.exists() else 0
+        self._limit(size + 2_000)
+
+    def end(self) -> None:
+        self._limit(resource.RLIM_INFINITY)
+
+    def _limit(self, size: int) -> None:
+        resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+class LockedStore(Fault):
+    """Another process has begun a transaction and stands still."""
+
+    says = "is locked by another process; stop the process"
+    _holder: "subprocess.Popen[bytes] | None" = None
+
+    def begin(self, pid: int, store: Path) -> None:
+        self._holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(store)], stdout=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        assert self._holder.stdout.readline() == b"locked\n"
+        self._holder.send_signal(signal.SIGSTOP)
+
+    def end(self) -> None:
+        if self._holder is not None:
+            self._holder.kill()
+            self._holder.communicate()
+            self._holder = None
+
+    def close(self) -> None:
+        self.end()
+
+
+class MissingFolder(Fault):
+    """The folder is gone, as if its disk had been taken out."""
+
+    says = "the directory .* does not exist"
+
+    def begin(self, pid: int, store: Path) -> None:
+        self.folder.rename(self.base / "elsewhere")
+
+    def end(self) -> None:
+        (self.base / "elsewhere").rename(self.folder)
+
+
+FAULTS: tuple[type[Fault], ...] = (
+    FullDisk,
+    BrokenMedium,
+    ReadOnlyFileSystem,
+    ImmutableFile,
+    LimitedFile,
+    LockedStore,
+    MissingFolder,
+)
