@@ -77,7 +77,8 @@ class Quarantined:
     rejection: FrameRejected
 
 
-Change: TypeAlias = Arrival | Handled | Quarantined | KeptSend | SendDecision
+SendChange: TypeAlias = KeptSend | SendDecision
+Change: TypeAlias = Arrival | Handled | Quarantined | SendChange
 
 
 @frozen
