@@ -122,11 +122,13 @@ class Keeper:
         self._failures = 0
         self._retry_at: int | None = None
         self._given_up = False
+        self._last_row = 0
 
     # --- what happens ---
 
     def take_up(self, backlog: Backlog, size: int) -> None:
         """Hand out first what an earlier session left behind. ``size``: charged for each, in bytes."""
+        self._last_row = max(backlog.last_row, max((filed.row for filed in backlog.arrivals), default=0))
         for filed in backlog.arrivals:
             if filed.event is not None:
                 self._mailbox.put(filed.event, filed.row, size)
@@ -214,8 +216,7 @@ class Keeper:
         followers: list[Event] = []
         for part in batch:
             if part.waiting is not None:
-                row = next(filed)
-                part.waiting.event, part.waiting.row, part.waiting.filed = row.event, row.row, True
+                self._filed(part.waiting, next(filed), repeated=failures > 0)
                 if part.waiting.delivery is not None:
                     followers.append(Settle(part.waiting.delivery))
             if part.operation is not None:
@@ -225,6 +226,14 @@ class Keeper:
             self._tell(MessagesSaved(failures))
         for event in followers:
             self._feed(event)
+
+    def _filed(self, waiting: _Waiting, filed: Filed, *, repeated: bool) -> None:
+        """An arrival is in the store. What a commit whose report was lost has filed is no news to the store when it
+        comes again, but it is news to the application: its row is higher than any that was known."""
+        if not (repeated and filed.event is None and filed.row > self._last_row):
+            waiting.event = filed.event
+        waiting.row, waiting.filed = filed.row, True
+        self._last_row = max(self._last_row, filed.row)
 
     def _failed(self, report: CommitFailed, now: Instant, *, is_stopped: bool) -> None:
         self._failures += 1

@@ -124,6 +124,11 @@ class Mailbox:
             object.__setattr__(item.event, "_settler", self.settler)
         return item.event
 
+    def number_of(self, event: AppEvent) -> int | None:
+        """The number of an event that was handed out and is not settled; None if it has none."""
+        item = self._handed_out.get(id(event))
+        return None if item is None else item.delivery
+
     def settle_handed_out(self) -> None:
         """The application has come back for more: in ``auto`` mode it is done with what it got. In ``explicit`` mode
         that holds for everything but messages, so that nobody holds up the stream by overlooking a signal."""
