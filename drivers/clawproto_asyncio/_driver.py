@@ -15,9 +15,9 @@ gets through all the same is taken for a wish to stop: each task reports what it
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, assert_never
+from typing import assert_never
 
-from websockets.asyncio.client import ClientConnection, connect as websocket_connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame
@@ -25,8 +25,8 @@ from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved, SessionTakenOver
 from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
 from clawproto.keeper import CommitFailed, CommitReport, Keeper
+from clawproto_asyncio._sockets import log as log, open_websocket
 from clawproto_asyncio._tasks import GuardedTask
-from clawproto_io.clock import Clock
 from clawproto_io.jobs import (
     interrupted_commit,
     interrupted_request,
@@ -36,14 +36,11 @@ from clawproto_io.jobs import (
     run_store_job,
 )
 from clawproto_io.lease import Lease
-from clawproto_io.logs import logger
-from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from clawproto_io.setup import Parts
+from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, closing_of, cut_reason, describe_failure
 from clawproto_io.stores.base import MessageStore
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
-
-log = logger("asyncio")
 
 
 class Driver:
@@ -381,26 +378,3 @@ class _Socket:
     def is_ended(self) -> bool:
         """The driver itself has dropped it."""
         return self.task is not None and self.task.is_ended
-
-
-class _Connect(websocket_connect):
-    """The library's client, but an upgrade that is redirected has failed: addresses come from the operator (AUTH-7)."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> ClientConnection:
-    """Open the socket; the upgrade carries neither token nor subprotocol (AUTH-2), and pings are the core's (HB-8)."""
-    tls: dict[str, Any] = {"ssl": options.ssl} if options.ssl is not None and opening.url.startswith("wss:") else {}
-    return await _Connect(
-        opening.url,
-        additional_headers=list(options.headers),
-        proxy=options.proxy,
-        open_timeout=clock.seconds(opening.timeout_ms),
-        ping_interval=None,
-        close_timeout=options.close_timeout,
-        max_size=options.max_size,
-        logger=WireLogger(log),
-        **tls,
-    )
