@@ -53,7 +53,7 @@ from clawproto.events import (
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.link import CODE_TOO_LARGE
-from clawproto.link_state import Down, Ended, generation, is_online
+from clawproto.link_state import Down, Ended, Online, generation, is_online
 from clawproto.results import LoggedOutResult, StoppedResult
 from clawproto.state import State
 from clawproto.timing import earliest
@@ -73,11 +73,18 @@ def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect,
     """
     _check(state, event)
     turn = Turn(state.config, state.counters, now)
-    after = _settle_signals(_dispatch(state, event, turn), turn)
-    after = _advance(after, turn)
-    deadline = _deadline(after, turn)
-    if after.counters is not turn.counters or after.deadline != deadline:
-        after = evolve(after, counters=turn.counters, deadline=deadline)
+    after = _dispatch(state, event, turn)
+    if not turn.signals and not isinstance(event, Tick) and _is_traffic(state, after, turn):
+        deadline = earliest(state.calm_until, _traffic_deadline(after, turn))
+        if deadline is None or turn.mono < deadline:  # nothing has fallen due: there is no more to do
+            if after.counters is not turn.counters or after.deadline != deadline:
+                after = evolve(after, counters=turn.counters, deadline=deadline)
+            return after, tuple(turn.effects)
+    after = _advance(_settle_signals(after, turn), turn)
+    calm = _calm_until(after, turn)
+    deadline = earliest(calm, _traffic_deadline(after, turn))
+    if after.counters is not turn.counters or after.deadline != deadline or after.calm_until != calm:
+        after = evolve(after, counters=turn.counters, deadline=deadline, calm_until=calm)
     return after, tuple(turn.effects)
 
 
@@ -273,7 +280,34 @@ def _advance_activities(state: State, turn: Turn) -> State:
     return state
 
 
-def _deadline(state: State, turn: Turn) -> int | None:
+def _is_traffic(before: State, after: State, turn: Turn) -> bool:
+    """Whether the step has changed nothing but the three machines of a live connection, so that the others need not be
+    asked: what they wait for is in ``calm_until``, or shows on the wall clock, which may jump (TOK-21)."""
+    tokens = after.tokens
+    return (
+        tokens is before.tokens
+        and after.signals is before.signals
+        and after.streams is before.streams
+        and after.drafts is before.drafts
+        and after.typing is before.typing
+        and after.reset is before.reset
+        and after.pairing is before.pairing
+        and isinstance(after.link.phase, Online)
+        and isinstance(before.link.phase, Online)
+        and after.outbox.gates is before.outbox.gates
+        and not tokens.stopped
+        and ((proactive := tokens.proactive_at) is None or turn.wall < proactive)
+        and not len(after.signals.cards)
+    )
+
+
+def _traffic_deadline(state: State, turn: Turn) -> int | None:
+    return earliest(
+        link.deadline(state.link, state.tokens, turn), inbox.deadline(state.inbox), outbox.deadline(state.outbox)
+    )
+
+
+def _calm_until(state: State, turn: Turn) -> int | None:
     return earliest(
         indicator.deadline(state.typing),
         signals.deadline(state.signals, state.tokens.offset, turn),
@@ -281,9 +315,6 @@ def _deadline(state: State, turn: Turn) -> int | None:
         drafts.deadline(state.drafts) if len(state.drafts) else None,
         history.deadline(state.reset),
         tokens.deadline(state.tokens, turn),
-        link.deadline(state.link, state.tokens, turn),
-        inbox.deadline(state.inbox),
-        outbox.deadline(state.outbox),
         pairing.deadline(state.pairing),
     )
 
