@@ -17,7 +17,7 @@ branches would be slower to change: copying one touches the reference count of e
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from attrs import define, field
 
@@ -124,7 +124,7 @@ _FEW = 16  # up to so many entries, copying a dict is quicker than copying a pat
 class IntMap(Generic[V]):
     """An immutable map from integers of at least 0, in ascending order of its keys. Hashable if its values are."""
 
-    _few: dict[int, V] | None = field(factory=dict)  # in ascending order; None: the entries are in the tree
+    _few: dict[int, V] | None = field(factory=dict[int, V])  # in ascending order; None: the entries are in the tree
     _root: _Node[V] | None = None
     _length: int = 0
 
@@ -216,7 +216,8 @@ class IntMap(Generic[V]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, IntMap):
             return NotImplemented
-        return self is other or (self._few == other._few and self._root == other._root)
+        them = cast("IntMap[object]", other)
+        return self is other or (self._few == them._few and self._root == them._root)
 
     def __hash__(self) -> int:
         return hash(self._root if self._few is None else tuple(self._few.items()))
@@ -247,7 +248,7 @@ def _hash(key: str) -> int:
 class StrMap(Generic[V]):
     """An immutable map from strings, in an order that is the same in every process. Hashable if its values are."""
 
-    _few: dict[str, V] | None = field(factory=dict)  # in the order of insertion; None: the entries are in the tree
+    _few: dict[str, V] | None = field(factory=dict[str, V])  # as inserted; None: the entries are in the tree
     _buckets: IntMap[_Bucket[V]] = IntMap()
     _length: int = 0
 
@@ -335,7 +336,8 @@ class StrMap(Generic[V]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, StrMap):
             return NotImplemented
-        return self is other or (self._few == other._few and self._buckets == other._buckets)
+        them = cast("StrMap[object]", other)
+        return self is other or (self._few == them._few and self._buckets == them._buckets)
 
     def __hash__(self) -> int:
         return hash(self._buckets if self._few is None else frozenset(self._few.items()))

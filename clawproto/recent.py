@@ -15,7 +15,7 @@ _TAIL = 32  # a dict that is copied for each value stays short
 class Block(Generic[V]):
     """A dict that nobody changes any more. Hashable if its values are."""
 
-    values: dict[str, V] = field(factory=dict, hash=False)
+    values: dict[str, V] = field(factory=dict[str, V], hash=False)
 
     def __hash__(self) -> int:
         return hash(frozenset(self.values.items()))
@@ -32,8 +32,8 @@ class Recent(Generic[V]):
     """Values by key. No order is kept key by key: when there is one block too many, the oldest is forgotten as a whole.
     So at most the limit is known, and at least half of it.
 
-    Nothing here is ever changed: a value is put into a copy of ``tail``, which is short, a full tail goes into a copy of
-    ``block``, and a full block into ``blocks``.
+    Nothing here is ever changed: a value is put into a copy of ``tail``, which is short, a full tail goes into a copy
+    of ``block``, and a full block into ``blocks``.
     """
 
     tail: Block[V] = Block()

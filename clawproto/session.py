@@ -58,6 +58,7 @@ from clawproto.results import LoggedOutResult, StoppedResult
 from clawproto.state import State
 from clawproto.timing import earliest
 from clawproto.tokens_state import guard, is_in_flight, is_settled
+from clawproto.traffic import Traffic
 from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
 
 
@@ -283,9 +284,8 @@ def _advance_activities(state: State, turn: Turn) -> State:
 def _is_traffic(before: State, after: State, turn: Turn) -> bool:
     """Whether the step has changed nothing but the three machines of a live connection, so that the others need not be
     asked: what they wait for is in ``calm_until``, or shows on the wall clock, which may jump (TOK-21)."""
-    tokens = after.tokens
     return (
-        tokens is before.tokens
+        after.tokens is before.tokens
         and after.signals is before.signals
         and after.streams is before.streams
         and after.drafts is before.drafts
@@ -295,8 +295,8 @@ def _is_traffic(before: State, after: State, turn: Turn) -> bool:
         and isinstance(after.link.phase, Online)
         and isinstance(before.link.phase, Online)
         and after.outbox.gates is before.outbox.gates
-        and not tokens.stopped
-        and ((proactive := tokens.proactive_at) is None or turn.wall < proactive)
+        and not after.tokens.stopped
+        and not tokens.is_due_by_wall(after.tokens, turn)
         and not len(after.signals.cards)
     )
 
@@ -336,20 +336,31 @@ class Session:
 
     def __init__(self, config: Config) -> None:
         self._state = State(config)
+        self._traffic: Traffic | None = None
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        self._state, effects = step(self._state, event, now)
+        if isinstance(event, FrameReceived | Settle):
+            traffic = self._traffic
+            if traffic is None:
+                traffic = self._traffic = Traffic.begin(self._state)
+            if traffic is not None:
+                effects = traffic.handle(event, now)
+                if effects is not None:
+                    return effects
+        self._state, effects = step(self.state, event, now)
         return effects
 
     @property
     def state(self) -> State:
         """The whole state, a hashable value."""
+        if self._traffic is not None:
+            self._state, self._traffic = self._traffic.state(), None
         return self._state
 
     def next_deadline(self) -> int | None:
         """When to hand in a `Tick` at the latest: monotonic milliseconds, None for never."""
-        return self._state.deadline
+        return self._state.deadline if self._traffic is None else self._traffic.deadline
 
     @property
     def is_ready(self) -> bool:
