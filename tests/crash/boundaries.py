@@ -25,6 +25,8 @@ from attrs import frozen
 from clawproto import app_events
 from clawproto.effects import Abort, Close, Effect, Emit, Reconnect, RequestHttp, Resolve, Swap
 from clawproto.engine import Engine
+from clawproto.keeper import Commit
+from clawproto.keeping import Arrival, KeptSend, SendDecision
 
 Phase: TypeAlias = Literal["before", "during", "after"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -53,6 +55,15 @@ def kind_of(effect: Effect) -> str:
             return f"{name} {type(event).__name__}"
         case _:
             return name
+
+
+def commit_kind(commit: Commit) -> str:
+    """The same for a commit of messages, by the most important change in it. Those of sends carry out a ``Keep``."""
+    changes = {type(change) for change in commit.changes}
+    for change, kind in ((KeptSend, "Keep send"), (Arrival, "arrivals"), (SendDecision, "Keep decision")):
+        if change in changes:
+            return kind
+    return "handled"
 
 
 def frame_kind(text: str) -> str:
@@ -115,11 +126,12 @@ class Boundaries:
 
     def _wrap_jobs(self, driver: ModuleType) -> None:
         for name in ("run_store_job", "run_http_job"):
-            setattr(driver, name, self._job(getattr(driver, name)))
+            setattr(driver, name, self._job(getattr(driver, name), kind_of))
+        driver.run_commit = self._job(driver.run_commit, commit_kind)  # type: ignore[attr-defined]
 
-    def _job(self, run: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        async def wrapped(place: object, job: Effect, *others: Any) -> Any:
-            with self.around(kind_of(job)):
+    def _job(self, run: Callable[..., Awaitable[Any]], kind: Callable[[Any], str]) -> Callable[..., Awaitable[Any]]:
+        async def wrapped(place: object, job: Any, *others: Any) -> Any:
+            with self.around(kind(job)):
                 return await run(place, job, *others)
 
         return wrapped

@@ -17,6 +17,8 @@ from clawproto.app_events import (
     CredentialsNeeded,
     LoggedOut,
     MessageReceived,
+    MessagesSaved,
+    MessagesUnsaved,
     Misconfigured,
     Ready,
     SaveAlarm,
@@ -60,6 +62,7 @@ class Plan:
         code: pair with it first.
         sends: texts for `chat_id`, in this order.
         awaited: texts that must arrive before it may end.
+        undecided: ids of messages that must be settled before it may end.
         settles: it is to be left alone: it only gets over what lies behind.
         ends_refused: at the end the hub revokes the session.
         target: where it dies; None: it is not killed from within.
@@ -73,6 +76,7 @@ class Plan:
     code: str | None = None
     sends: tuple[str, ...] = ()
     awaited: tuple[str, ...] = ()
+    undecided: tuple[str, ...] = ()
     settles: bool = False
     ends_refused: bool = False
     target: Target | None = None
@@ -87,7 +91,7 @@ class Plan:
         """The opposite."""
         fields = json.loads(text)
         target = fields.pop("target")
-        fields |= {"sends": tuple(fields["sends"]), "awaited": tuple(fields["awaited"])}
+        fields |= {name: tuple(fields[name]) for name in ("sends", "awaited", "undecided")}
         return cls(**fields, target=None if target is None else Target(**target))
 
 
@@ -140,6 +144,10 @@ class Life:
                     say("alarm", attempts=attempts, detail=detail)
                 case SaveRecovered(attempts=attempts):
                     say("recovered", attempts=attempts)
+                case MessagesUnsaved(attempts=attempts, detail=detail):
+                    say("messages-alarm", attempts=attempts, detail=detail)
+                case MessagesSaved(attempts=attempts):
+                    say("messages-recovered", attempts=attempts)
                 case Misconfigured(code=code, text=text):
                     say(code, text=text)
                 case _:
@@ -154,6 +162,7 @@ class Life:
             await self._until(lambda: self._count(TokensRotated) >= (1 if self.plan.settles else 2))
             await self._until(lambda: client.is_ready)
             await self._until(lambda: set(self.plan.awaited) <= set(self._texts()))
+            await self._until(lambda: set(self.plan.undecided) <= self._settled())
             if self.plan.ends_refused:
                 say("ask", what="revoke")
                 await self._until(lambda: self._count(LoggedOut))
@@ -187,6 +196,9 @@ class Life:
 
     def _count(self, kind: type[Any]) -> int:
         return sum(isinstance(event, kind) for event in self.seen)
+
+    def _settled(self) -> set[str]:
+        return {event.message_id for event in self.seen if isinstance(event, SendSettled)}
 
     def _texts(self) -> list[str]:
         return [event.text for event in self.seen if isinstance(event, MessageReceived)]

@@ -70,12 +70,15 @@ class Lane:
         )
         self._store = folder / f"{self._name}.db"
         self._code = self._agent.pairing_code
-        self._found = Found(None)
+        self._found = Found()
         self._posted: list[str] = []
         self._awaited: tuple[str, ...] = ()
         self._handled: list[str] = []
         self._begun: list[str] = []
         self._receipts: dict[str, str] = {}
+        self._kept: dict[str, str] = {}  # ever found in the store, text by message id
+        self._kept_before: set[str] = set()
+        self._unexpected: list[str] = []  # handed out again though the store had it as handled
         self._last_stored: str | None = None
         self._lost_tokens: set[str] = set()
         self._stored = 0
@@ -104,18 +107,23 @@ class Lane:
             code=self._code if needs_code else None,
             sends=sends,
             awaited=self._awaited,
+            undecided=tuple(self._found.kept),
             settles=variant == "plain" and aim is None,
             ends_refused=variant == "revoked",
             target=target,
         )
         outside = aim is not None and aim.kind == ANY_TIME
-        before = self._found.refresh
+        found, handled = self._found, len(self._handled)
+        before = found.refresh
         events: list[dict[str, Any]] = []
         for event in self._forge.live(plan, self._chance.uniform(0, LONGEST_WAIT) if outside else None):
             events.append(event)
             self._hear(event)
         self._found = look(self._store)
         after = self._found.refresh
+        self._kept.update(self._found.kept)
+        again = {text for text in self._handled[handled:] if text in self._handled[:handled]}
+        self._unexpected = sorted(again - set(found.waiting))
         if needs_code and is_spent(self._hub, self._code):
             if before == after:  # it was redeemed, and what it brought is nowhere
                 self._count_code(aim, events)
@@ -195,6 +203,7 @@ class Lane:
         begin = _now_ms()
         deaths[-1].over_ms = begin
         before = self._found
+        self._kept_before = set(before.kept.values())
         last = self.live(None)
         last.over_ms = begin
         with self._tally.lock:
@@ -276,13 +285,23 @@ class Lane:
             missing = [text for text in self._awaited if text not in self._handled]
             if missing:
                 self._fail(f"never received: {missing}", deaths, last)
+            left = [text for text in self._found.kept.values() if text in self._kept_before]
+            if left:
+                self._fail(f"still not decided: {left}", deaths, last)
+            self._judge_arrivals(deaths, last)
         first = list(dict.fromkeys(self._handled))
         if first != sorted(first, key=self._posted.index):
             self._fail(f"out of order: {first}", deaths, last)
+        if self._unexpected:
+            self._fail(f"handed out again though it was handled: {self._unexpected}", deaths, last)
+
+    def _judge_arrivals(self, deaths: list[Death], last: Death) -> None:
+        """Whatever was kept or acknowledged has arrived once, in order; whatever was not kept, at most once."""
         ids = self._receiver.ids
-        if not until(lambda: all(ids.get(text) for text in self._receipts), 5):
-            lost = [text for text in self._receipts if not ids.get(text)]
-            self._fail(f"acknowledged and never arrived: {lost}", deaths, last)
+        promised = {*self._receipts, *self._kept.values()}
+        if not until(lambda: all(ids.get(text) for text in promised), 5):
+            lost = sorted(text for text in promised if not ids.get(text))
+            self._fail(f"kept or acknowledged, and never arrived: {lost}", deaths, last)
         doubled = [text for text in self._begun if len(ids.get(text, ())) > 1]
         if doubled:
             self._fail(f"arrived twice: {doubled}", deaths, last)
@@ -304,6 +323,9 @@ class Lane:
         tally.received += len(set(self._handled))
         tally.redelivered += len(self._handled) - len(set(self._handled))
         tally.accepted += len(self._receipts)
+        tally.sent_again += len(set(self._kept.values()) - set(self._receipts))
+        tally.unkept += len(set(self._begun) - set(self._receipts) - set(self._kept.values()))
+        tally.arrived += sum(bool(self._receiver.ids.get(text)) for text in self._begun)
         if tally.mode == "strict" and answers != self._stored + self._windows:
             tally.failures.append(
                 f"{self._name}: {answers} rotations answered, {self._stored} stored, {self._windows} windows"

@@ -18,7 +18,10 @@ SUMS: tuple[tuple[str, Callable[[Tally], object]], ...] = (
     ("pairing codes redeemed and stored nowhere", lambda tally: tally.codes),
     ("messages received", lambda tally: tally.received),
     ("of them handed out again", lambda tally: tally.redelivered),
-    ("messages sent and accepted", lambda tally: tally.accepted),
+    ("messages sent and acknowledged", lambda tally: tally.accepted),
+    ("found undecided in the store after a kill, sent by the next life", lambda tally: tally.sent_again),
+    ("killed before they were kept", lambda tally: tally.unkept),
+    ("messages at the receiver, each once", lambda tally: tally.arrived),
     ("seconds", lambda tally: round(tally.seconds)),
 )
 

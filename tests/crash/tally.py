@@ -36,6 +36,10 @@ class Tally:
         untold: of them, so many ended a session that was killed once more before it could say so.
         recovered: of them, so many were made up for within the hub's grace.
         codes: pairing codes that were redeemed by a process that died before it had stored the pair.
+        redelivered: times that a message was handed out again: the process had died before it was stored as handled.
+        accepted: sends that were acknowledged to the application.
+        sent_again: sends that a kill left in the store undecided; the next life transmitted them.
+        unkept: sends that a kill came before: they were in no store, and the application had no answer.
         failures: what must not happen, each with the history of its cycle.
     """
 
@@ -54,6 +58,9 @@ class Tally:
     received: int = 0
     redelivered: int = 0
     accepted: int = 0
+    sent_again: int = 0
+    unkept: int = 0
+    arrived: int = 0
     seconds: float = 0.0
     failures: list[str] = field(factory=list[str])
     seen: Counter[str] = field(factory=Counter[str])

@@ -21,7 +21,9 @@ def test_a_sample_of_kills(tmp_path: Path, driver: str) -> None:
     assert report.problems(tally) == []
     assert tally.kills >= 10
     kinds = {kind.split()[0] for kind in tally.seen}
-    assert kinds - {"application"} == {kind.__name__ for kind in get_args(Effect)} - UNSEEN, "each has its boundaries"
+    assert kinds - {"application", "arrivals", "handled"} == {kind.__name__ for kind in get_args(Effect)} - UNSEEN, (
+        "each has its boundaries"
+    )
 
 
 @pytest.mark.soak

@@ -1,18 +1,19 @@
 """What is known outside of the killed process: at the hub, at the receiver, and in the file that a kill left behind."""
 
 import asyncio
+import json
 import shutil
 import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
 import anyio
-from attrs import frozen
+from attrs import field, frozen
 
 import clawproto_asyncio
 from clawproto.app_events import MessageReceived
@@ -87,9 +88,16 @@ def is_spent(hub: HubThread, code: str) -> bool:
 
 @frozen
 class Found:
-    """What a store holds."""
+    """What a store holds.
 
-    credentials: Credentials | None
+    Attributes:
+        waiting: texts that were committed and are not handled.
+        kept: sends that are not decided, by message id: their texts.
+    """
+
+    credentials: Credentials | None = None
+    waiting: tuple[str, ...] = ()
+    kept: Mapping[str, str] = field(factory=dict[str, str])
 
     @property
     def refresh(self) -> str | None:
@@ -104,9 +112,15 @@ def look(store: Path) -> Found:
     async def read(path: Path) -> Found:
         opened = SqliteStore(path)
         try:
-            return Found(await opened.load())
+            credentials, backlog = await opened.load(), await opened.messages.backlog()
         finally:
             await opened.aclose()
+        events = [filed.event for filed in backlog.arrivals]
+        return Found(
+            credentials,
+            tuple(event.text for event in events if isinstance(event, MessageReceived)),
+            {send.message_id: text_in(send.payload) for send in backlog.sends},
+        )
 
     with tempfile.TemporaryDirectory() as folder:
         for suffix in ("", "-wal"):
@@ -114,6 +128,12 @@ def look(store: Path) -> Found:
             if file.exists():
                 shutil.copy(file, folder)
         return anyio.run(read, Path(folder) / store.name)
+
+
+def text_in(payload: str) -> str:
+    """The text of a message that is kept."""
+    (fragment,) = json.loads(payload)["message"]["body"]["fragments"]
+    return str(fragment["text"])
 
 
 class Receiver:

@@ -73,14 +73,18 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def open_database(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
+def open_database(path: Path, busy_timeout_ms: int) -> tuple[sqlite3.Connection, tuple[int, int]]:
     """Open ``path``, creating it if need be, with every setting made and the schema up to date.
+
+    Returns:
+        The connection, and the `identity_of` what was there just before. If something else is put in its place in the
+        meantime, a comparison shows it.
 
     Raises:
         StoreError: the directory is missing, or the file is not ours or too new.
         sqlite3.Error, OSError: anything else; see `explain`.
     """
-    _prepare_file(path)
+    identity = _prepare_file(path)
     # mode=rw: SQLite itself never creates the file, so its rights are always ours.
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw",
@@ -96,10 +100,10 @@ def open_database(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, identity
 
 
-def _prepare_file(path: Path) -> None:
+def _prepare_file(path: Path) -> tuple[int, int]:
     """See to it that the file exists and that nobody else can read it or what SQLite puts beside it."""
     check_directory(path)
     try:
@@ -120,6 +124,7 @@ def _prepare_file(path: Path) -> None:
     # SQLite gives its side files the rights of the main file, but older ones may be lying about.
     for suffix in _SUFFIXES:
         _tighten(path.with_name(path.name + suffix))
+    return found.st_dev, found.st_ino
 
 
 def _sync_directory(path: Path) -> None:
