@@ -68,15 +68,19 @@ def prepare(hub: HubThread, agent: HubAgent, path: Path) -> None:
     anyio.run(save)
 
 
+def is_ready(hub: HubThread, user_id: str) -> bool:
+    return hub.call(lambda machine: any(one.ready for one in machine._context.of_user(user_id)))
+
+
 @pytest.mark.integration
-@pytest.mark.rule("REF-9", "REF-10", "REF-46")
+@pytest.mark.rule("REF-9", "REF-10", "REF-46", "R2-10")
 @pytest.mark.parametrize("driver", ["asyncio", "trio"])
 @pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
 def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: type[Fault]) -> None:
     if not kind.is_possible():
         pytest.skip("needs root on Linux")
     agent = hub.create_agent()
-    user = agent.user_id
+    user, chat = agent.user_id, agent.conversation_id
     with kind(tmp_path) as fault, Forge(tmp_path / "errors.log") as forge:
         store = fault.folder / "agent.db"
         prepare(hub, agent, store)
@@ -84,7 +88,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
             driver=driver,
             store=str(store),
             base_url=hub.base_url,
-            chat_id=agent.conversation_id,
+            chat_id=chat,
             settles=True,
             awaited=("the end",),
             patience=3 * PATIENCE,
@@ -105,6 +109,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         time.sleep(A_WHILE)
         assert answered(hub, user) == before + 1, "nothing is asked for while a pair is held"
         assert session.count("rotated") == rotated, "nothing is in force that is not saved"
+        assert is_ready(hub, user), "the session goes on meanwhile"
         fault.end()
         session.wait("recovered")
         session.wait("rotated", rotated)
@@ -122,8 +127,23 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         fault.end()
         session.wait("rotated", rotated)
 
-        hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, "the end"))
+        # The disk fails while messages come: nothing is acknowledged before it is stored, and nothing is lost (R2-10).
+        alarms = session.count("messages-alarm")
+        fault.begin(session.pid, store)
+        for number in range(3):
+            hub.call(lambda machine, number=number: machine.post(chat, agent.owner_id, f"during {number}"))
+        session.wait("messages-alarm", alarms)
+        assert re.search(fault.says, session.told("messages-alarm", "detail")[-1])
+        assert session.texts() == [], "what is not stored is not handed out"
+        assert is_ready(hub, user), "the session goes on meanwhile"
+        fault.end()
+        session.wait("messages-recovered")
+        assert until(lambda: len(session.texts()) == 3, PATIENCE)
+
+        hub.call(lambda machine: machine.post(chat, agent.owner_id, "the end"))
         assert session.end() == 0, (session.events[-3:], forge.errors.read_text())
         assert session.count("born") == 1 and session.count("logged-out") == 0
-        kept = look(store).refresh
-        assert kept is not None and fate(hub, kept).state == "live", "what is stored is what the server wants"
+        assert session.texts() == ["during 0", "during 1", "during 2", "the end"]
+        found = look(store)
+        assert found.refresh is not None and fate(hub, found.refresh).state == "live", "the server wants what is stored"
+        assert found.waiting == () and found.kept == {}
