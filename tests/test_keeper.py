@@ -379,7 +379,7 @@ def test_after_a_stop_a_store_that_fails_is_given_up() -> None:
     desk.does(Keep(10, (SEND,)))
     desk.arrives((message(2), 2))
     assert [event.operation for event in desk.session.seen if isinstance(event, KeepFailed)] == [9, 10]
-    assert desk.engine.is_finished and desk.fed(Settle) == []
+    assert desk.fed(Settle) == [] and desk.keeper.is_idle
 
 
 def test_a_stop_does_not_wait_out_the_backoff() -> None:
