@@ -18,7 +18,7 @@ from clawproto.events import (
 )
 from clawproto.keeper import Commit, CommitFailed, CommitReport, Committed
 from clawproto.keeping import Arrival
-from clawproto_io.errors import GenerationConflict, HttpFailure, LeaseLost, StoreError
+from clawproto_io.errors import GenerationConflict, HttpFailure, LeaseLost, StoreError, Unstorable
 from clawproto_io.http import HttpRunner
 from clawproto_io.stores import CredentialStore
 from clawproto_io.stores.base import MessageStore
@@ -69,6 +69,8 @@ async def run_commit(store: MessageStore, commit: Commit) -> CommitReport:
         filed = tuple(await store.commit(commit.changes))
     except LeaseLost as error:
         return CommitFailed(commit.number, str(error), lost=True)
+    except Unstorable as error:
+        return CommitFailed(commit.number, str(error), unstorable=error.index)
     except Exception as error:
         return CommitFailed(commit.number, _describe(error))
     arrivals = sum(isinstance(change, Arrival) for change in commit.changes)
