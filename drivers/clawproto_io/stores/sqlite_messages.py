@@ -105,7 +105,7 @@ class SqliteMessages(SqliteQueries):
         now = self._clock.now()
         with transaction(connection := self._access.open()):
             sqlite_leases.check_lease(connection, self._account, self._fence(), self._place)
-            sqlite_leases.create_account(connection, self._account)
+            sqlite_leases.begin_write(connection, self._account)
             (account,) = connection.execute(_NUMBER, (self._account,)).fetchone()
             reported = highest_row(connection) if self._reported is None else self._reported
             filing = Filing(connection, account, now.wall_ms, reported)
