@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -33,10 +34,12 @@ class Fault:
 
     says = ""
 
+    _other: sqlite3.Connection | None = None
+
     def __init__(self, folder: Path) -> None:
         self.base = folder
         self.folder = folder / "disk"
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
 
     @staticmethod
     def is_possible() -> bool:
@@ -53,6 +56,7 @@ class Fault:
 
     def close(self) -> None:
         """Take everything away."""
+        self.leave()
 
     def begin(self, pid: int, store: Path) -> None:
         """From now on ``pid`` cannot write its store."""
@@ -61,6 +65,18 @@ class Fault:
     def end(self) -> None:
         """All is well again."""
         raise NotImplementedError
+
+    def join(self, store: Path) -> None:
+        """Look at the file as well. A store that fails closes it, and whoever closes it last moves the log into it and
+        deletes the log, which makes room: the fault would often be over with the second try."""
+        self._other = sqlite3.connect(store, check_same_thread=False)
+        self._other.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def leave(self) -> None:
+        """The opposite."""
+        if self._other is not None:
+            self._other.close()
+            self._other = None
 
 
 def _is_root() -> bool:
@@ -79,6 +95,7 @@ class _Mounted(Fault):
         return _is_root() and all(shutil.which(tool) for tool in ("mount", "umount", "mkfs.ext4"))
 
     def close(self) -> None:
+        self.leave()
         for place in reversed(self.places()):
             subprocess.run(["umount", "--lazy", str(place)], check=False, capture_output=True)
 
@@ -88,17 +105,13 @@ class _Mounted(Fault):
 
 
 class _Filled(_Mounted):
-    """A disk that takes no more. A store that fails closes its file, and whoever closes it last moves the log into it
-    and deletes it, which makes room: the fault would often be over with the second try. While somebody else looks at
-    the file as well, it stays."""
+    """A disk that takes no more."""
 
-    _other: sqlite3.Connection | None = None
     _filler: Path | None = None
 
     def fill(self, file: Path, store: Path) -> None:
         """Write until nothing fits any more."""
-        self._other = sqlite3.connect(store, check_same_thread=False)
-        self._other.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self.join(store)
         self._filler = file
         with file.open("wb", buffering=0) as filler:
             try:
@@ -110,16 +123,7 @@ class _Filled(_Mounted):
     def end(self) -> None:
         assert self._filler is not None
         self._filler.unlink()
-        self._leave()
-
-    def close(self) -> None:
-        self._leave()
-        super().close()
-
-    def _leave(self) -> None:
-        if self._other is not None:
-            self._other.close()
-            self._other = None
+        self.leave()
 
 
 class FullDisk(_Filled):
@@ -172,8 +176,17 @@ class BrokenMedium(_Device):
 class ReadOnlyFileSystem(_Device):
     """The kernel has found an error and lets nobody write any more; the way out is to mount it anew."""
 
-    says = "could not be read or written|cannot be written"
+    says = "could not be read or written|cannot be written|cannot be opened"
     options = "errors=remount-ro"
+
+    def __init__(self, folder: Path) -> None:
+        _run("chattr", "+i", str(self.point(folder)))  # nobody is to write to the mount point while nothing is mounted
+        super().__init__(folder)
+
+    def point(self, folder: Path) -> Path:
+        """The mount point, made."""
+        (folder / "disk").mkdir()
+        return folder / "disk"
 
     def begin(self, pid: int, store: Path) -> None:
         device = subprocess.run(
@@ -186,7 +199,18 @@ class ReadOnlyFileSystem(_Device):
 
     def end(self) -> None:
         _run("umount", "--lazy", str(self.folder))
+        end = time.monotonic() + 20
+        while self._is_in_use() and time.monotonic() < end:  # by an operation that had begun
+            time.sleep(0.02)
         self.mount()
+
+    def _is_in_use(self) -> bool:
+        known = subprocess.run(["losetup", "-j", str(self.image)], check=True, capture_output=True)
+        return bool(known.stdout)
+
+    def close(self) -> None:
+        super().close()
+        subprocess.run(["chattr", "-i", str(self.folder)], check=False, capture_output=True)
 
 
 class ImmutableFile(_Device):
@@ -216,6 +240,7 @@ class LimitedFile(Fault):
     _pid = 0
 
     def begin(self, pid: int, store: Path) -> None:
+        self.join(store)
         self._pid = pid
         log = store.with_name(store.name + "-wal")
         size = log.stat().st_size if log.exists() else 0
@@ -223,6 +248,7 @@ class LimitedFile(Fault):
 
     def end(self) -> None:
         self._limit(resource.RLIM_INFINITY)
+        self.leave()
 
     def _limit(self, size: int) -> None:
         resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

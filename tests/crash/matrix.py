@@ -78,7 +78,8 @@ class Lane:
         self._receipts: dict[str, str] = {}
         self._kept: dict[str, str] = {}  # ever found in the store, text by message id
         self._kept_before: set[str] = set()
-        self._unexpected: list[str] = []  # handed out again though the store had it as handled
+        self._given_up: set[str] = set()  # undecided when a logout came
+        self._unexpected: list[str] = []  # what should not have happened in a life
         self._last_stored: str | None = None
         self._lost_tokens: set[str] = set()
         self._stored = 0
@@ -122,8 +123,12 @@ class Lane:
         self._found = look(self._store)
         after = self._found.refresh
         self._kept.update(self._found.kept)
+        given_up = self._found.given_up - self._given_up
+        self._given_up |= given_up
+        if given_up and not any(event["event"] == "logged-out" for event in events) and after is not None:
+            self._unexpected.append(f"given up without a logout: {given_up}")
         again = {text for text in self._handled[handled:] if text in self._handled[:handled]}
-        self._unexpected = sorted(again - set(found.waiting))
+        self._unexpected += [f"handed out again though it was handled: {text}" for text in again - set(found.waiting)]
         if needs_code and is_spent(self._hub, self._code):
             if before == after:  # it was redeemed, and what it brought is nowhere
                 self._count_code(aim, events)
@@ -256,6 +261,8 @@ class Lane:
                 tally.recovered += opened - len(told)
             elif before.refresh is None:  # killed once more between the clearing of the store and the notice
                 tally.untold += opened - len(told)
+            else:
+                self._fail("a rotation was lost, and nobody said so", deaths, last)
 
     def _outcome(self, last: Death) -> str:
         if last.killed or last.events[-1]["status"] != 0:
@@ -293,12 +300,13 @@ class Lane:
         if first != sorted(first, key=self._posted.index):
             self._fail(f"out of order: {first}", deaths, last)
         if self._unexpected:
-            self._fail(f"handed out again though it was handled: {self._unexpected}", deaths, last)
+            self._fail("; ".join(self._unexpected), deaths, last)
+            self._unexpected = []
 
     def _judge_arrivals(self, deaths: list[Death], last: Death) -> None:
         """Whatever was kept or acknowledged has arrived once, in order; whatever was not kept, at most once."""
         ids = self._receiver.ids
-        promised = {*self._receipts, *self._kept.values()}
+        promised = {*self._receipts, *self._kept.values()} - self._given_up
         if not until(lambda: all(ids.get(text) for text in promised), 5):
             lost = sorted(text for text in promised if not ids.get(text))
             self._fail(f"kept or acknowledged, and never arrived: {lost}", deaths, last)
@@ -307,6 +315,8 @@ class Lane:
             self._fail(f"arrived twice: {doubled}", deaths, last)
 
     def _fail(self, problem: str, deaths: list[Death], last: Death) -> None:
+        """Report it; what did not arrive is reported once."""
+        self._given_up |= {text for text in self._kept.values() if not self._receiver.ids.get(text)}
         history = "\n".join(f"    {death.aim}: {death.events}" for death in (*deaths, last))
         self._tally.failures.append(f"{self._name}: {problem}\n{history}")
 
@@ -323,7 +333,8 @@ class Lane:
         tally.received += len(set(self._handled))
         tally.redelivered += len(self._handled) - len(set(self._handled))
         tally.accepted += len(self._receipts)
-        tally.sent_again += len(set(self._kept.values()) - set(self._receipts))
+        tally.sent_again += len(set(self._kept.values()) - set(self._receipts) - self._given_up)
+        tally.given_up += len(self._given_up)
         tally.unkept += len(set(self._begun) - set(self._receipts) - set(self._kept.values()))
         tally.arrived += sum(bool(self._receiver.ids.get(text)) for text in self._begun)
         if tally.mode == "strict" and answers != self._stored + self._windows:

@@ -38,7 +38,8 @@ class Tally:
         codes: pairing codes that were redeemed by a process that died before it had stored the pair.
         redelivered: times that a message was handed out again: the process had died before it was stored as handled.
         accepted: sends that were acknowledged to the application.
-        sent_again: sends that a kill left in the store undecided; the next life transmitted them.
+        sent_again: sends that a kill left in the store undecided; the next life settled them.
+        given_up: sends that were undecided when the session was logged out; the store says so.
         unkept: sends that a kill came before: they were in no store, and the application had no answer.
         failures: what must not happen, each with the history of its cycle.
     """
@@ -59,6 +60,7 @@ class Tally:
     redelivered: int = 0
     accepted: int = 0
     sent_again: int = 0
+    given_up: int = 0
     unkept: int = 0
     arrived: int = 0
     seconds: float = 0.0

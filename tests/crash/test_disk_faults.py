@@ -21,7 +21,7 @@ from tests.crash.witness import answered, fate, look, until
 from tests.integration.test_drivers_on_the_hub import record
 
 PATIENCE = 30.0
-SLOW_MS = 1_000  # the answer to a refresh, while the disk breaks
+SLOW_MS = 2_500  # the answer to a refresh, while the disk breaks
 A_WHILE = 0.8  # seconds, in which more than one rotation falls due
 
 
@@ -68,6 +68,10 @@ def prepare(hub: HubThread, agent: HubAgent, path: Path) -> None:
     anyio.run(save)
 
 
+def post(hub: HubThread, agent: HubAgent, text: str) -> None:
+    hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, text))
+
+
 def is_ready(hub: HubThread, user_id: str) -> bool:
     return hub.call(lambda machine: any(one.ready for one in machine._context.of_user(user_id)))
 
@@ -80,7 +84,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
     if not kind.is_possible():
         pytest.skip("needs root on Linux")
     agent = hub.create_agent()
-    user, chat = agent.user_id, agent.conversation_id
+    user = agent.user_id
     with kind(tmp_path) as fault, Forge(tmp_path / "errors.log") as forge:
         store = fault.folder / "agent.db"
         prepare(hub, agent, store)
@@ -88,7 +92,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
             driver=driver,
             store=str(store),
             base_url=hub.base_url,
-            chat_id=chat,
+            chat_id=agent.conversation_id,
             settles=True,
             awaited=("the end",),
             patience=3 * PATIENCE,
@@ -104,6 +108,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         hub.call(lambda machine: machine.clear())
         rotated = session.count("rotated")
         fault.begin(session.pid, store)
+        post(hub, agent, "early")
         session.wait("alarm")
         assert re.search(fault.says, session.told("alarm", "detail")[-1]), session.told("alarm", "detail")
         time.sleep(A_WHILE)
@@ -131,19 +136,19 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         alarms = session.count("messages-alarm")
         fault.begin(session.pid, store)
         for number in range(3):
-            hub.call(lambda machine, number=number: machine.post(chat, agent.owner_id, f"during {number}"))
+            post(hub, agent, f"during {number}")
         session.wait("messages-alarm", alarms)
         assert re.search(fault.says, session.told("messages-alarm", "detail")[-1])
-        assert session.texts() == [], "what is not stored is not handed out"
+        assert session.texts() == ["early"], "what is not stored is not handed out"
         assert is_ready(hub, user), "the session goes on meanwhile"
         fault.end()
         session.wait("messages-recovered")
-        assert until(lambda: len(session.texts()) == 3, PATIENCE)
+        assert until(lambda: len(session.texts()) == 4, PATIENCE)
 
-        hub.call(lambda machine: machine.post(chat, agent.owner_id, "the end"))
+        post(hub, agent, "the end")
         assert session.end() == 0, (session.events[-3:], forge.errors.read_text())
         assert session.count("born") == 1 and session.count("logged-out") == 0
-        assert session.texts() == ["during 0", "during 1", "during 2", "the end"]
+        assert session.texts() == ["early", "during 0", "during 1", "during 2", "the end"]
         found = look(store)
         assert found.refresh is not None and fate(hub, found.refresh).state == "live", "the server wants what is stored"
         assert found.waiting == () and found.kept == {}

@@ -93,11 +93,13 @@ class Found:
     Attributes:
         waiting: texts that were committed and are not handled.
         kept: sends that are not decided, by message id: their texts.
+        given_up: texts of sends that were decided without having been accepted.
     """
 
     credentials: Credentials | None = None
     waiting: tuple[str, ...] = ()
     kept: Mapping[str, str] = field(factory=dict[str, str])
+    given_up: frozenset[str] = frozenset()
 
     @property
     def refresh(self) -> str | None:
@@ -113,6 +115,7 @@ def look(store: Path) -> Found:
         opened = SqliteStore(path)
         try:
             credentials, backlog = await opened.load(), await opened.messages.backlog()
+            sends = await opened.messages.sends(limit=20)
         finally:
             await opened.aclose()
         events = [filed.event for filed in backlog.arrivals]
@@ -120,6 +123,11 @@ def look(store: Path) -> Found:
             credentials,
             tuple(event.text for event in events if isinstance(event, MessageReceived)),
             {send.message_id: text_in(send.payload) for send in backlog.sends},
+            frozenset(
+                text_in(one.send.payload)
+                for one in sends
+                if one.decision is not None and one.decision.outcome != "accepted"
+            ),
         )
 
     with tempfile.TemporaryDirectory() as folder:
