@@ -92,41 +92,14 @@ class _Mounted(Fault):
 
     @staticmethod
     def is_possible() -> bool:
-        return _is_root() and all(shutil.which(tool) for tool in ("mount", "umount", "mkfs.ext4"))
+        return _is_root() and all(shutil.which(tool) for tool in ("mount", "umount", "mkfs.ext4", "losetup", "chattr"))
 
     def close(self) -> None:
         self.leave()
-        for place in reversed(self.places()):
-            subprocess.run(["umount", "--lazy", str(place)], check=False, capture_output=True)
-
-    def places(self) -> list[Path]:
-        """What is mounted, in this order."""
-        return [self.folder]
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=False, capture_output=True)
 
 
-class _Filled(_Mounted):
-    """A disk that takes no more."""
-
-    _filler: Path | None = None
-
-    def fill(self, file: Path, store: Path) -> None:
-        """Write until nothing fits any more."""
-        self.join(store)
-        self._filler = file
-        with file.open("wb", buffering=0) as filler:
-            try:
-                while filler.write(bytes(4096)) == 4096:
-                    pass
-            except OSError:
-                return
-
-    def end(self) -> None:
-        assert self._filler is not None
-        self._filler.unlink()
-        self.leave()
-
-
-class FullDisk(_Filled):
+class FullDisk(_Mounted):
     """No space left on a small file system."""
 
     says = "has no room to grow; the disk is full"
@@ -136,20 +109,27 @@ class FullDisk(_Filled):
         _run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.folder))
 
     def begin(self, pid: int, store: Path) -> None:
-        self.fill(self.folder / "filler", store)
+        self.join(store)
+        with (self.folder / "filler").open("wb", buffering=0) as filler:
+            try:
+                while filler.write(bytes(4096)) == 4096:
+                    pass
+            except OSError:
+                return
+
+    def end(self) -> None:
+        (self.folder / "filler").unlink()
+        self.leave()
 
 
-class _Device(_Filled):
-    """An ext4 file system on a disk that can be broken: a file on another file system, which can become full."""
+class _Device(_Mounted):
+    """A file system of its own, on a disk that is a file."""
 
     options = "errors=continue"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.medium = folder / "medium"
-        self.medium.mkdir()
-        _run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(self.medium))
-        self.image = self.medium / "image"
+        self.image = folder / "image"
         with self.image.open("wb") as file:
             file.truncate(16 * 1024 * 1024)
         _run("mkfs.ext4", "-q", "-m", "0", "-O", "^has_journal", str(self.image))
@@ -159,18 +139,21 @@ class _Device(_Filled):
         """Mount it."""
         _run("mount", "-o", f"loop,{self.options}", str(self.image), str(self.folder))
 
-    def places(self) -> list[Path]:
-        return [self.medium, self.folder]
-
 
 class BrokenMedium(_Device):
-    """The disk takes no more blocks: the write goes into the cache, and the sync fails with an I/O error."""
+    """The disk refuses to be written: what is written goes into the cache, and the sync fails with an I/O error."""
 
-    says = r"could not be read or written; check the disk.*\(SQLITE_IOERR_FSYNC\)"
+    says = r"could not be read or written; check the disk.*\(SQLITE_IOERR"
 
     def begin(self, pid: int, store: Path) -> None:
-        _run("fstrim", str(self.folder))  # what is free there has no place on the medium any more
-        self.fill(self.medium / "filler", store)
+        _run("chattr", "+i", str(self.image))
+
+    def end(self) -> None:
+        _run("chattr", "-i", str(self.image))
+
+    def close(self) -> None:
+        subprocess.run(["chattr", "-i", str(self.image)], check=False, capture_output=True)
+        super().close()
 
 
 class ReadOnlyFileSystem(_Device):

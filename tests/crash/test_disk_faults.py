@@ -123,6 +123,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         session.wait("rotated", rotated + 1)
         refused = session.count("store-unwritable")
         fault.begin(session.pid, store)
+        post(hub, agent, "later")
         session.wait("store-unwritable", refused)
         spent = answered(hub, user)
         time.sleep(A_WHILE)
@@ -139,16 +140,16 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
             post(hub, agent, f"during {number}")
         session.wait("messages-alarm", alarms)
         assert re.search(fault.says, session.told("messages-alarm", "detail")[-1])
-        assert session.texts() == ["early"], "what is not stored is not handed out"
+        assert session.texts() == ["early", "later"], "what is not stored is not handed out"
         assert is_ready(hub, user), "the session goes on meanwhile"
         fault.end()
         session.wait("messages-recovered")
-        assert until(lambda: len(session.texts()) == 4, PATIENCE)
+        assert until(lambda: len(session.texts()) == 5, PATIENCE)
 
         post(hub, agent, "the end")
         assert session.end() == 0, (session.events[-3:], forge.errors.read_text())
         assert session.count("born") == 1 and session.count("logged-out") == 0
-        assert session.texts() == ["early", "during 0", "during 1", "during 2", "the end"]
+        assert session.texts() == ["early", "later", "during 0", "during 1", "during 2", "the end"]
         found = look(store)
         assert found.refresh is not None and fate(hub, found.refresh).state == "live", "the server wants what is stored"
         assert found.waiting == () and found.kept == {}
