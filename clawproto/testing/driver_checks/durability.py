@@ -141,9 +141,10 @@ async def check_a_backlog_larger_than_the_inbox(scene: Scene) -> None:
         for number in range(6):
             scene.peer.message("hi", number)
         await scene.until(lambda: scene.peer.acked() == 7)
-    async with scene.connect(messages=messages, inbox_limit=InboxLimit(events=2)) as client:
+    async with scene.connect(messages=messages, inbox_limit=InboxLimit(events=4)) as client:
         got = [await scene.event(client, MessageReceived) for _ in range(6)]
         assert [event.message_id for event in got] == [f"msg-{number}" for number in range(6)]
+        await scene.event(client, Ready)
         await client.send(CHAT, "hello")
         scene.peer.message("hi", 6)
         assert (await scene.event(client, MessageReceived)).message_id == "msg-6"
