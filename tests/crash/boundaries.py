@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from attrs import frozen
 
 from clawproto import app_events
+from clawproto.app_events import AppEvent
 from clawproto.effects import Abort, Close, Effect, Emit, Reconnect, RequestHttp, Resolve, Swap
 from clawproto.engine import Engine
 from clawproto.keeper import Commit
@@ -111,18 +112,23 @@ class Boundaries:
         self._wrap_sockets(driver)
 
     def _wrap_effects(self) -> None:
-        sort = Engine._sort  # pyright: ignore[reportPrivateUsage]
+        sort, emit = Engine._sort, Engine._emit  # pyright: ignore[reportPrivateUsage]
 
-        def sorted_in(engine: Engine, effect: Effect, size: int) -> None:
+        def sorted_in(engine: Engine, effect: Effect) -> None:
             if isinstance(effect, Close | Reconnect):
                 self._closing = kind_of(effect)
-            if isinstance(effect, Emit | Resolve | Swap | Abort):
+            if isinstance(effect, Resolve | Swap | Abort):
                 with self.around(kind_of(effect)):
-                    sort(engine, effect, size)
+                    sort(engine, effect)
             else:
-                sort(engine, effect, size)
+                sort(engine, effect)
 
-        Engine._sort = sorted_in  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
+        def emitted(engine: Engine, event: AppEvent, delivery: int | None, size: int) -> None:
+            with self.around(kind_of(Emit(event, delivery))):
+                emit(engine, event, delivery, size)
+
+        Engine._sort = sorted_in  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
+        Engine._emit = emitted  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
 
     def _wrap_jobs(self, driver: ModuleType) -> None:
         for name in ("run_store_job", "run_http_job"):

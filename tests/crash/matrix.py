@@ -115,7 +115,6 @@ class Lane:
         )
         outside = aim is not None and aim.kind == ANY_TIME
         found, handled = self._found, len(self._handled)
-        before = found.refresh
         events: list[dict[str, Any]] = []
         for event in self._forge.live(plan, self._chance.uniform(0, LONGEST_WAIT) if outside else None):
             events.append(event)
@@ -130,7 +129,7 @@ class Lane:
         again = {text for text in self._handled[handled:] if text in self._handled[:handled]}
         self._unexpected += [f"handed out again though it was handled: {text}" for text in again - set(found.waiting)]
         if needs_code and is_spent(self._hub, self._code):
-            if before == after:  # it was redeemed, and what it brought is nowhere
+            if _generation(found) == _generation(self._found):  # it was redeemed, and what it brought is nowhere
                 self._count_code(aim, events)
             self._code = self._new_code()
         self._count_rotations()
@@ -341,6 +340,10 @@ class Lane:
             tally.failures.append(
                 f"{self._name}: {answers} rotations answered, {self._stored} stored, {self._windows} windows"
             )
+
+
+def _generation(found: Found) -> int | None:
+    return None if found.credentials is None else found.credentials.generation
 
 
 def _now_ms() -> int:
