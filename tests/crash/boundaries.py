@@ -127,7 +127,7 @@ class Boundaries:
             with self.around(kind_of(Emit(event, delivery))):
                 emit(engine, event, delivery, size)
 
-        Engine._sort = sorted_in  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
+        Engine._sort = sorted_in  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
         Engine._emit = emitted  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
 
     def _wrap_jobs(self, driver: ModuleType) -> None:

@@ -3,6 +3,7 @@
 Every line that it prints is one JSON object, written in one piece, so that what was said before a kill has been heard.
 """
 
+import faulthandler
 import json
 import os
 from collections.abc import Callable
@@ -33,7 +34,7 @@ from tests.crash.boundaries import Boundaries, Target
 from tests.integration.driver_adapters import ADAPTERS, PairingAdapter
 
 POLICY = Policy(
-    fallback_life_ms=600,  # the tokens are opaque: a rotation is due every 0.3 s
+    fallback_life_ms=1_600,  # the tokens are opaque: a rotation is due every 0.8 s
     refresh_floor_ms=100,
     unknown_answer_wait_ms=50,
     refresh_backoff_first_ms=50,
@@ -159,6 +160,8 @@ class Life:
             await client.wait_ready()
             if not self.plan.settles:
                 await self._talk(client)
+            elif not self._count(TokensRotated):
+                await self._refresh(client)
             await self._until(lambda: self._count(TokensRotated) >= (1 if self.plan.settles else 2))
             await self._until(lambda: client.is_ready)
             await self._until(lambda: set(self.plan.awaited) <= set(self._texts()))
@@ -174,13 +177,16 @@ class Life:
         """Messages, a rotation that the application asks for, a REST call, and a connection that breaks."""
         first, *others = self.plan.sends
         await self._send(client, first)
+        await self._refresh(client)
+        await client.request("GET", "/v1/users/me")
+        say("ask", what="cut")
+        await self.adapter.together(*(self._sender(client, text) for text in others))
+
+    async def _refresh(self, client: ClientApi) -> None:
         try:
             await client.refresh()
         except errors.RefreshFailed as error:
             say("not refreshed", text=str(error))
-        await client.request("GET", "/v1/users/me")
-        say("ask", what="cut")
-        await self.adapter.together(*(self._sender(client, text) for text in others))
 
     def _sender(self, client: ClientApi, text: str) -> Callable[[], Any]:
         return lambda: self._send(client, text)
@@ -210,4 +216,5 @@ def live(plan: Plan) -> None:
     boundaries.install(DRIVERS[plan.driver])
     (adapter,) = [one for one in ADAPTERS if one.name == plan.driver]
     life = Life(plan, adapter, boundaries)
+    faulthandler.dump_traceback_later(plan.patience + 5)  # should it hang
     adapter.run(lambda: adapter.within(plan.patience, life.run))
