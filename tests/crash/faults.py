@@ -30,9 +30,11 @@ class Fault:
     Attributes:
         says: what the store must tell of it, as a regular expression.
         folder: where the store is to be.
+        busy_ms: how long the store is to wait for somebody else's lock.
     """
 
     says = ""
+    busy_ms = 5_000
 
     _other: sqlite3.Connection | None = None
 
@@ -241,6 +243,7 @@ class LockedStore(Fault):
     """Another process has begun a transaction and stands still."""
 
     says = "is locked by another process; stop the process"
+    busy_ms = 200
     _holder: "subprocess.Popen[bytes] | None" = None
 
     def begin(self, pid: int, store: Path) -> None:

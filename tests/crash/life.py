@@ -50,7 +50,6 @@ POLICY = Policy(
     save_retry_first_ms=50,
     save_retry_max_ms=200,
 )
-BUSY_MS = 200  # how long the store waits for somebody else's lock
 
 DRIVERS = {"asyncio": clawproto_asyncio._driver, "trio": clawproto_trio._driver}
 
@@ -68,6 +67,7 @@ class Plan:
         ends_refused: at the end the hub revokes the session.
         target: where it dies; None: it is not killed from within.
         patience: seconds that the whole may take.
+        busy_ms: how long the store waits for somebody else's lock.
     """
 
     driver: str
@@ -81,7 +81,8 @@ class Plan:
     settles: bool = False
     ends_refused: bool = False
     target: Target | None = None
-    patience: float = 20.0
+    patience: float = 60.0
+    busy_ms: int = 5_000
 
     def to_json(self) -> str:
         """One line."""
@@ -118,7 +119,7 @@ class Life:
             await self.adapter.pair(plan.store, plan.code, base_url=plan.base_url, identity="repair", policy=POLICY)
             self.boundaries.is_pairing = False
             say("paired")
-        store = SqliteStore(plan.store, busy_timeout_ms=BUSY_MS)
+        store = SqliteStore(plan.store, busy_timeout_ms=plan.busy_ms)
         async with self.adapter.connect(store, policy=POLICY) as client:
             await self.adapter.together(lambda: self._listen(client), lambda: self._act(client))
         await store.aclose()

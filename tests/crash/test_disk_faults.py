@@ -20,7 +20,7 @@ from tests.crash.matrix import STRICT
 from tests.crash.witness import answered, fate, look, until
 from tests.integration.test_drivers_on_the_hub import record
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # seconds; the machine may be busy
 SLOW_MS = 2_500  # the answer to a refresh, while the disk breaks
 A_WHILE = 0.8  # seconds, in which more than one rotation falls due
 
@@ -96,6 +96,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
             settles=True,
             awaited=("the end",),
             patience=3 * PATIENCE,
+            busy_ms=fault.busy_ms,
         )
         session = Session(forge, plan)
         session.wait("rotated")
@@ -110,7 +111,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         fault.begin(session.pid, store)
         post(hub, agent, "early")
         session.wait("alarm")
-        assert re.search(fault.says, session.told("alarm", "detail")[-1]), session.told("alarm", "detail")
+        assert any(re.search(fault.says, text) for text in session.told("alarm", "detail"))
         time.sleep(A_WHILE)
         assert answered(hub, user) == before + 1, "nothing is asked for while a pair is held"
         assert session.count("rotated") == rotated, "nothing is in force that is not saved"
@@ -128,7 +129,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         spent = answered(hub, user)
         time.sleep(A_WHILE)
         assert answered(hub, user) == spent
-        assert re.search(fault.says, session.told("store-unwritable", "text")[-1])
+        assert any(re.search(fault.says, text) for text in session.told("store-unwritable", "text"))
         rotated = session.count("rotated")
         fault.end()
         session.wait("rotated", rotated)
@@ -139,7 +140,7 @@ def test_a_disk_that_fails(hub: HubThread, tmp_path: Path, driver: str, kind: ty
         for number in range(3):
             post(hub, agent, f"during {number}")
         session.wait("messages-alarm", alarms)
-        assert re.search(fault.says, session.told("messages-alarm", "detail")[-1])
+        assert any(re.search(fault.says, text) for text in session.told("messages-alarm", "detail")[alarms:])
         assert session.texts() == ["early", "later"], "what is not stored is not handed out"
         assert is_ready(hub, user), "the session goes on meanwhile"
         fault.end()

@@ -3,13 +3,20 @@
 Everything here blocks and belongs on a worker thread.
 """
 
+import errno
 import os
 import sqlite3
 import stat
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from clawproto_io.errors import StoreError
 from clawproto_io.logs import logger
@@ -36,6 +43,7 @@ _PROBLEMS = {
     sqlite3.SQLITE_TOOBIG: "holds a value that is too large; restore it from a copy, or move it away and pair again",
 }
 
+_NO_LOCKS = "is on a file system without file locks, which SQLite needs; put it on a local disk"
 _UNREADABLE = "holds something that cannot be read; restore it from a copy, or move it away and pair again"
 
 
@@ -48,6 +56,8 @@ def explain(path: Path, error: sqlite3.Error | UnicodeError | OSError) -> StoreE
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         name = getattr(error, "sqlite_errorname", type(error).__name__)
+        if (code == sqlite3.SQLITE_BUSY or "LOCK" in name) and not _has_locks(path.parent):
+            return StoreError(str(path), f"{_NO_LOCKS} ({name})")
         return StoreError(str(path), f"{_PROBLEMS.get(code, _UNREADABLE)} ({name})")
     if isinstance(error, UnicodeError):
         return StoreError(str(path), "cannot hold a text that is not valid Unicode; nothing was written")
@@ -56,6 +66,19 @@ def explain(path: Path, error: sqlite3.Error | UnicodeError | OSError) -> StoreE
         f"{error.strerror or type(error).__name__}; check that it is a plain file, "
         "and that the file and its directory are readable and writable for this user",
     )
+
+
+def _has_locks(directory: Path) -> bool:
+    """Whether files there can be locked, as far as can be found out. SQLite takes a file system that has no locks for a
+    file that is always locked. The file itself is not touched: closing it would end SQLite's own locks on it."""
+    if fcntl is None:
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            fcntl.lockf(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+    return True
 
 
 def check_directory(path: Path) -> None:
