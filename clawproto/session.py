@@ -46,6 +46,7 @@ from clawproto.events import (
     ReceiverPaused,
     ReceiverResumed,
     Reloaded,
+    Send,
     Settle,
     Start,
     Stop,
@@ -359,7 +360,7 @@ class Session:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        if isinstance(event, FrameReceived | Settle):
+        if isinstance(event, FrameReceived | Settle | Send):
             traffic = self._traffic
             if traffic is None:
                 traffic = self._traffic = Traffic.begin(self._state)
