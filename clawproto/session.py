@@ -158,7 +158,7 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
         return state
     state = connection.renew(state, turn)
     if known is not None and loaded is not None and known.identity.user_id != loaded.identity.user_id:
-        state = evolve(state, signals=signals.other_user(state.signals))
+        state = evolve(state, signals=signals.other_user(state.signals), outbox=outbox.other_user(state.outbox, turn))
     return evolve(state, link=link.other_identity(state.link))
 
 
