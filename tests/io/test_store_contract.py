@@ -40,12 +40,19 @@ def record(generation: int, identity: Identity = IDENTITY) -> Credentials:
     return Credentials(identity, pair(generation), generation)
 
 
-@pytest.fixture(params=["memory", "faulty", "sqlite"])
+def postgres(request: pytest.FixtureRequest) -> CredentialStore:
+    from clawproto_io.stores.postgres import PostgresStore
+
+    return PostgresStore(request.getfixturevalue("database"))
+
+
+@pytest.fixture(params=["memory", "faulty", "sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[CredentialStore]:
     kinds: dict[str, Callable[[], CredentialStore]] = {
         "memory": MemoryStore,
         "faulty": lambda: FaultyStore(MemoryStore()),
         "sqlite": lambda: SqliteStore(tmp_path / "claw.db"),
+        "postgres": lambda: postgres(request),
     }
     made = kinds[request.param]()
     assert isinstance(made, CredentialStore)

@@ -1,0 +1,131 @@
+"""The tables of a PostgreSQL store, and how an older schema becomes this one.
+
+Everything here blocks and belongs on a worker thread.
+
+    no schema --1--> accounts, credentials, members
+
+A migration is one transaction under an advisory lock, so any number of processes may start at the same time: the first
+one does it, the others find it done.
+"""
+
+from collections.abc import Sequence
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg import sql
+
+from clawproto_io.errors import StoreError
+from clawproto_io.logs import logger
+
+# One entry a version: the statements that lead to it from the version before. Entries are never edited, only added.
+MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
+    (
+        # The row that every write of an account locks first. Fence 0: nobody ever owned it.
+        """
+        CREATE TABLE accounts (
+            account BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            owner TEXT,
+            fence BIGINT NOT NULL DEFAULT 0,
+            beat BIGINT NOT NULL DEFAULT 0
+        )
+        """,
+        "CREATE INDEX accounts_owner ON accounts (owner) WHERE owner IS NOT NULL",
+        """
+        CREATE TABLE credentials (
+            account BIGINT PRIMARY KEY REFERENCES accounts,
+            user_id TEXT NOT NULL,
+            device_id TEXT,
+            base_url TEXT NOT NULL,
+            ws_url TEXT NOT NULL,
+            owner_id TEXT,
+            agent_id TEXT,
+            conversation_id TEXT,
+            socket_device_id TEXT,
+            access_token TEXT,
+            refresh_token TEXT,
+            obtained_at_ms BIGINT,
+            generation BIGINT NOT NULL CHECK (generation >= 0),
+            intent_digest TEXT,
+            intent_generation BIGINT,
+            intent_wall_ms BIGINT,
+            refused TEXT,
+            CHECK (access_token IS NOT NULL OR (refresh_token IS NULL AND intent_digest IS NULL))
+        )
+        """,
+        "CREATE TABLE members (owner TEXT PRIMARY KEY, beat BIGINT NOT NULL)",
+    ),
+)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+_STATE = """
+    SELECT current_setting('server_encoding'), current_setting('fsync'),
+        (SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE n.nspname = %s AND c.relname = 'schema_version')
+"""
+_SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+_PATIENCE_MS = 60_000  # for the process that migrates at the moment
+
+_log = logger("store")
+
+
+def quoted(name: str) -> str:
+    """A name as an identifier in a statement."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def is_current(connection: psycopg.Connection, schema: str, place: str) -> bool:
+    """Whether the database that a new connection leads to can be used as it is; False: `migrate` it.
+
+    Raises:
+        StoreError: the schema is newer than this program, or the database is not in UTF8.
+        psycopg.Error: anything else.
+    """
+    encoding, fsync, exists = _one(connection, _STATE, (schema,))
+    if encoding != "UTF8":
+        raise StoreError(place, f"the database is in {encoding}; create one with ENCODING 'UTF8'")
+    if fsync != "on":
+        _log.warning("%s: the server runs without fsync; what is saved there does not survive a power cut", place)
+    return exists is not None and _version(connection, schema, place) == SCHEMA_VERSION
+
+
+def migrate(connection: psycopg.Connection, schema: str, place: str) -> None:
+    """Bring the schema up to date, or wait until another process has done so. Raises as `is_current`."""
+    name = sql.Identifier(schema)
+    with connection.transaction():
+        connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_PATIENCE_MS))
+        connection.execute("SET LOCAL statement_timeout = 0")
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"clawproto schema {schema}",))
+        if connection.execute(_SCHEMA_EXISTS, (schema,)).fetchone() is None:
+            connection.execute(sql.SQL("CREATE SCHEMA {}").format(name))
+        # Everything is made in this schema and found there first; pg_temp would be searched before it if not named.
+        connection.execute(sql.SQL("SET LOCAL search_path = {}, pg_temp").format(name))
+        if _one(connection, _STATE, (schema,))[2] is None:
+            connection.execute("CREATE TABLE schema_version (version INTEGER NOT NULL)")
+            connection.execute("INSERT INTO schema_version VALUES (0)")
+        version = _version(connection, schema, place)
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute("UPDATE schema_version SET version = %s", (SCHEMA_VERSION,))
+
+
+def _version(connection: psycopg.Connection, schema: str, place: str) -> int:
+    query = sql.SQL("SELECT version FROM {}.schema_version").format(sql.Identifier(schema))
+    (version,) = _one(connection, query, ())
+    if version > SCHEMA_VERSION:
+        raise StoreError(
+            place,
+            f"the schema {schema} was written by a newer clawproto (version {version}, this one knows "
+            f"{SCHEMA_VERSION}); upgrade clawproto",
+        )
+    return int(version)
+
+
+def _one(
+    connection: psycopg.Connection, query: LiteralString | sql.Composed, values: Sequence[object]
+) -> tuple[Any, ...]:
+    row = connection.execute(query, values).fetchone()
+    if row is None:
+        raise psycopg.ProgrammingError("no row where there is always one")
+    return row
