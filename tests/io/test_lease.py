@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import anyio
 import pytest
@@ -12,7 +12,7 @@ from attrs import evolve
 
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
-from clawproto_io import GenerationConflict, MemoryStore, SqliteStore
+from clawproto_io import CredentialStore, GenerationConflict, MemoryStore, SqliteStore, open_store
 from clawproto_io.errors import LeaseLost
 from clawproto_io.lease import Lease
 from clawproto_io.stores.base import LeaseStore
@@ -24,7 +24,12 @@ RECORD = Credentials(
 )
 
 
-Opener: TypeAlias = Callable[[], Awaitable[SqliteStore]]
+@runtime_checkable
+class LeasableStore(CredentialStore, LeaseStore, Protocol):
+    pass
+
+
+Opener: TypeAlias = Callable[[], Awaitable[LeasableStore]]
 
 
 @pytest.fixture
@@ -32,13 +37,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
 
 
-@pytest.fixture
-async def opened(path: Path) -> AsyncGenerator[Opener]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def opened(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[Opener]:
     """Opens the store once more; all are closed in the end."""
-    stores: list[SqliteStore] = []
+    stores: list[LeasableStore] = []
+    address = request.getfixturevalue("database") if request.param == "postgres" else path
 
-    async def another() -> SqliteStore:
-        stores.append(SqliteStore(path))
+    async def another() -> LeasableStore:
+        store = open_store(address)
+        assert isinstance(store, LeasableStore)
+        stores.append(store)
         if await stores[-1].load() is None:
             await stores[-1].save(RECORD, None)
         return stores[-1]

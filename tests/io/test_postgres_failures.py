@@ -210,10 +210,10 @@ async def main():
     await store.take_lease("paused", None)
 
     def pause(stored):
+        print("locked", flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
         return stored
 
-    print("locked", flush=True)
     try:
         await store._change(pause, fenced=True)
     except Exception as error:

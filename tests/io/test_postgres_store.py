@@ -80,12 +80,6 @@ def test_names_that_no_schema_can_have(schema: str) -> None:
         PostgresStore("postgresql:///x", schema=schema)
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\0b"])
-def test_names_that_no_account_can_have(name: str) -> None:
-    with pytest.raises(ValueError, match="account"):
-        PostgresStore("postgresql:///x", name)
-
-
 def test_settings_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="connections"):
         PostgresStore("postgresql:///x", connections=0)
@@ -328,7 +322,7 @@ async def test_two_hundred_accounts_share_a_few_connections(postgres: PostgresSe
             tasks.start_soon(save, store)
     assert 1 <= most <= 3
     rows = await accounts.accounts()
-    assert [row.name for row in rows] == [store.name for store in stores] and all(row.paired for row in rows)
+    assert [row.name for row in rows] == [store.account for store in stores] and all(row.paired for row in rows)
     await accounts.aclose()
     assert await until(lambda: not sessions(postgres, database)), "they are closed"
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from clawproto.credentials import Credentials, Intent
 from clawproto_io.errors import LeaseLost
 from clawproto_io.stores import record
-from clawproto_io.stores.base import LeaseRow
+from clawproto_io.stores.base import LeaseRow, check_account
 from clawproto_io.stores.postgres.pool import Pool
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
 from clawproto_io.stores.sealing import Sealer
@@ -58,15 +58,14 @@ class PostgresAccount:
     Works on asyncio and trio, for several tasks and several processes at once.
 
     Attributes:
-        name: of the account.
+        account: its name.
         place: the server and the account, for people.
     """
 
-    def __init__(self, pool: Pool, name: str, *, key: Sealer | None, fallback_device_id: str | None = None) -> None:
-        if not name.strip() or "\0" in name:
-            raise ValueError(f"no name for an account: {name!r}")
-        self.name = name
-        self.place = f"{pool.place} ({name})"
+    def __init__(self, pool: Pool, account: str, *, key: Sealer | None, fallback_device_id: str | None = None) -> None:
+        check_account(account)
+        self.account = account
+        self.place = f"{pool.place} ({account})"
         self._pool = pool
         self._key = key
         self._fallback_device_id = fallback_device_id
@@ -80,7 +79,7 @@ class PostgresAccount:
 
         def load(connection: psycopg.Connection) -> tuple[Credentials | None, bool]:
             stored = self._read(connection)
-            return stored, stored is not None and connection.execute(_HAS_NO_DEVICE, (self.name,)).rowcount > 0
+            return stored, stored is not None and connection.execute(_HAS_NO_DEVICE, (self.account,)).rowcount > 0
 
         def complete(connection: psycopg.Connection) -> Credentials | None:
             account = self._lock(connection)
@@ -147,14 +146,14 @@ class PostgresAccount:
         """See `LeaseStore.renew_lease`. Of a member it is a sign of life for all that it owns."""
 
         def renew(connection: psycopg.Connection) -> bool:
-            connection.execute(_BEAT_OF_MEMBER, (self.name, fence))
-            return connection.execute(_RENEW_LEASE, (self.name, fence)).rowcount == 1
+            connection.execute(_BEAT_OF_MEMBER, (self.account, fence))
+            return connection.execute(_RENEW_LEASE, (self.account, fence)).rowcount == 1
 
         return await self._pool.run(renew)
 
     async def release_lease(self, fence: int) -> None:
         """See `LeaseStore.release_lease`."""
-        await self._pool.run(lambda connection: connection.execute(_RELEASE_LEASE, (self.name, fence)))
+        await self._pool.run(lambda connection: connection.execute(_RELEASE_LEASE, (self.account, fence)))
         self._fence = None
 
     async def aclose(self) -> None:
@@ -169,24 +168,24 @@ class PostgresAccount:
         Args:
             fenced: refuse if this store acts under a lease that has ended.
         """
-        row = connection.execute(_LOCK, (self.name,)).fetchone()
+        row = connection.execute(_LOCK, (self.account,)).fetchone()
         while row is None:
-            connection.execute(_ADD, (self.name,))
-            row = connection.execute(_LOCK, (self.name,)).fetchone()
+            connection.execute(_ADD, (self.account,))
+            row = connection.execute(_LOCK, (self.account,)).fetchone()
         account, owner, fence = row
         if fenced and self._fence is not None and (fence != self._fence or owner is None):
             raise LeaseLost(self.place)
         return int(account)
 
     def _read(self, connection: psycopg.Connection) -> Credentials | None:
-        row = connection.execute(_SELECT, (self.name,)).fetchone()
+        row = connection.execute(_SELECT, (self.account,)).fetchone()
         return None if row is None else from_row(row, self.place, self._fallback_device_id, self._key)
 
     def _write(self, connection: psycopg.Connection, account: int, credentials: Credentials) -> None:
         connection.execute(_UPSERT, (account, *to_row(credentials, self._key)))
 
     def _lease(self, connection: psycopg.Connection) -> LeaseRow | None:
-        row = connection.execute(_READ_LEASE, (self.name,)).fetchone()
+        row = connection.execute(_READ_LEASE, (self.account,)).fetchone()
         return None if row is None else LeaseRow(*row)
 
     async def _change(self, change: Callable[[Credentials | None], Credentials], *, fenced: bool = False) -> int:

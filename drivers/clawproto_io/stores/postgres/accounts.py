@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import psycopg
 
-from clawproto_io.stores.base import AccountRow, LeaseRow
+from clawproto_io.stores.base import DEFAULT_ACCOUNT, AccountRow, LeaseRow
 from clawproto_io.stores.postgres.account import PostgresAccount
 from clawproto_io.stores.postgres.pool import DEFAULT_CONNECTIONS, DEFAULT_SCHEMA, DEFAULT_TIMEOUT, Pool
 from clawproto_io.stores.sealing import Sealer
@@ -21,8 +21,9 @@ _ALL = """
 _BEAT = "INSERT INTO members (owner, beat) VALUES (%s, 0) ON CONFLICT (owner) DO UPDATE SET beat = members.beat + 1"
 _OWNED = "SELECT name, fence FROM accounts WHERE owner = %s"
 _MEMBERS = "SELECT owner, beat FROM members"
-_LEAVE = "DELETE FROM members WHERE owner = %s AND (%s::bigint IS NULL OR beat = %s)"
-_GIVE_BACK = "UPDATE accounts SET owner = NULL WHERE owner = %s"
+_LOCK_MEMBER = "SELECT beat FROM members WHERE owner = %s FOR UPDATE"
+_LEAVE = "DELETE FROM members WHERE owner = %s"
+_GIVE_BACK = "UPDATE accounts SET owner = NULL WHERE owner = %s AND (%s::bigint IS NULL OR beat = %s)"
 
 
 class PostgresStore(PostgresAccount):
@@ -49,7 +50,7 @@ class PostgresStore(PostgresAccount):
     def __init__(
         self,
         dsn: str,
-        account: str = "default",
+        account: str = DEFAULT_ACCOUNT,
         *,
         key: Sealer | None = None,
         schema: str = DEFAULT_SCHEMA,
@@ -115,10 +116,14 @@ class PostgresAccounts:
         """See `AccountStore.leave`."""
 
         def leave(connection: psycopg.Connection) -> bool:
-            taken_out = connection.execute(_LEAVE, (owner, beat, beat)).rowcount == 1
-            if taken_out:
-                connection.execute(_GIVE_BACK, (owner,))
-            return taken_out
+            member = connection.execute(_LOCK_MEMBER, (owner,)).fetchone()
+            if member is None:  # an owner that has not joined has beats of its leases only
+                return connection.execute(_GIVE_BACK, (owner, beat, beat)).rowcount > 0
+            if beat not in (None, member[0]):
+                return False
+            connection.execute(_LEAVE, (owner,))
+            connection.execute(_GIVE_BACK, (owner, None, None))
+            return True
 
         return await self._pool.run(leave)
 
