@@ -201,7 +201,7 @@ async def test_a_row_that_stays_locked(own: str, store: PostgresStore) -> None:
 
 
 PAUSED = """
-import sys, anyio, os, signal
+import sys, anyio, signal, threading
 from clawproto.credentials import Intent
 from clawproto_io.stores.postgres import PostgresStore
 
@@ -211,7 +211,7 @@ async def main():
 
     def pause(stored):
         print("locked", flush=True)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # of this thread: at once
         return stored
 
     try:

@@ -329,10 +329,14 @@ async def test_two_hundred_accounts_share_a_few_connections(postgres: PostgresSe
 
 async def test_an_application_that_uses_up_the_worker_threads_is_not_waited_for(store: PostgresStore) -> None:
     release = threading.Event()
+
+    def wait() -> None:
+        release.wait(60)
+
     try:
         async with anyio.create_task_group() as tasks:
             for _ in range(int(anyio.to_thread.current_default_thread_limiter().total_tokens)):
-                tasks.start_soon(anyio.to_thread.run_sync, release.wait)
+                tasks.start_soon(anyio.to_thread.run_sync, wait)
             await anyio.sleep(0.1)
             with anyio.fail_after(10):
                 await store.save(record(1), None)
