@@ -347,9 +347,7 @@ async def as_schema_2(path: Path, owner: str | None) -> None:
     await fill(path)
     execute(
         path,
-        "DROP TABLE leases",
-        "DROP TABLE members",
-        "DROP TABLE accounts",
+        *(f"DROP TABLE {name}" for name in ("arrivals", "sends", "quarantine", "leases", "members", "accounts")),
         "CREATE TABLE leases (account INTEGER PRIMARY KEY, owner TEXT, fence INTEGER NOT NULL, beat INTEGER NOT NULL)",
         "PRAGMA user_version = 2",
     )
