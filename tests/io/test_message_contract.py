@@ -27,7 +27,7 @@ from clawproto.app_events import (
 from clawproto.instant import Instant
 from clawproto.keeping import Arrival, Backlog, Filed, Handled, Quarantined, SendDecision
 from clawproto.wire.values import Frame, OpaquePayload
-from clawproto_io import SqliteStore
+from clawproto_io import CredentialStore, SqliteStore
 from clawproto_io.stores.base import HasMessages, MessageStore
 from tests.io.message_samples import arrivals, message, send
 
@@ -62,13 +62,20 @@ class Midday:
         return delay_ms / 1000
 
 
-@pytest.fixture(params=["sqlite"])
+def postgres_store(database: str) -> CredentialStore:
+    from clawproto_io.stores.postgres import PostgresStore
+
+    return PostgresStore(database, clock=Midday())
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Callable[[], MessageStore]]:
     """Opens the same store once more, as after a restart; all are closed in the end."""
-    made: list[SqliteStore] = []
+    made: list[CredentialStore] = []
+    database: str | None = request.getfixturevalue("database") if request.param == "postgres" else None
 
     def again() -> MessageStore:
-        store = SqliteStore(tmp_path / "claw.db", clock=Midday())
+        store = postgres_store(database) if database else SqliteStore(tmp_path / "claw.db", clock=Midday())
         assert isinstance(store, HasMessages)
         made.append(store)
         return store.messages

@@ -15,10 +15,13 @@ from anyio.lowlevel import checkpoint
 from psycopg import sql
 
 from clawproto.credentials import Credentials, Intent
-from clawproto_io.errors import LeaseLost
+from clawproto_io.clock import Clock, SystemClock
 from clawproto_io.stores import record
 from clawproto_io.stores.base import LeaseRow, check_account
+from clawproto_io.stores.postgres.messages import PostgresMessages
+from clawproto_io.stores.postgres.ownership import Ownership
 from clawproto_io.stores.postgres.pool import Pool
+from clawproto_io.stores.retention import Retention
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
 from clawproto_io.stores.sealing import Sealer
 
@@ -31,8 +34,6 @@ _UPSERT = sql.SQL(
     values=sql.SQL(", ").join(sql.Placeholder() * len(COLUMNS)),
     changes=sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in COLUMNS),
 )
-_LOCK = "SELECT account, owner, fence FROM accounts WHERE name = %s FOR UPDATE"
-_ADD = "INSERT INTO accounts (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
 _HAS_NO_DEVICE = """
     SELECT 1 FROM accounts JOIN credentials USING (account) WHERE name = %s AND btrim(coalesce(device_id, '')) = ''
 """
@@ -53,26 +54,45 @@ _RELEASE_LEASE = "UPDATE accounts SET owner = NULL WHERE name = %s AND fence = %
 
 
 class PostgresAccount:
-    """The store of one account: a `CredentialStore` and a `LeaseStore`. Made by `PostgresAccounts.account`.
+    """The store of one account: a `CredentialStore`, a `LeaseStore`, and messages. Made by `PostgresAccounts.account`.
 
     Works on asyncio and trio, for several tasks and several processes at once.
 
     Attributes:
         account: its name.
-        place: the server and the account, for people.
     """
 
-    def __init__(self, pool: Pool, account: str, *, key: Sealer | None, fallback_device_id: str | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        account: str,
+        *,
+        key: Sealer | None,
+        fallback_device_id: str | None = None,
+        retention: Retention | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         check_account(account)
         self.account = account
-        self.place = f"{pool.place} ({account})"
+        self._ownership = Ownership(account, pool.place)
         self._pool = pool
         self._key = key
         self._fallback_device_id = fallback_device_id
-        self._fence: int | None = None  # of the lease that this store acts under
+        self._messages = PostgresMessages(
+            pool,
+            self._ownership,
+            retention=retention or Retention(),
+            clock=clock or SystemClock(),
+            close=self.aclose,
+        )
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.place!r})"
+        return f"{type(self).__name__}({self._ownership.place!r})"
+
+    @property
+    def messages(self) -> PostgresMessages:
+        """The messages of the same agent, under the same lease."""
+        return self._messages
 
     async def load(self) -> Credentials | None:
         """See `CredentialStore.load`."""
@@ -82,7 +102,7 @@ class PostgresAccount:
             return stored, stored is not None and connection.execute(_HAS_NO_DEVICE, (self.account,)).rowcount > 0
 
         def complete(connection: psycopg.Connection) -> Credentials | None:
-            account = self._lock(connection)
+            account = self._ownership.lock(connection)
             stored = self._read(connection)
             if stored is not None:
                 self._write(connection, account, stored)
@@ -111,7 +131,7 @@ class PostgresAccount:
             return stored is not None and record.with_device(stored, device_id) != stored
 
         def remember(connection: psycopg.Connection) -> None:
-            account = self._lock(connection)
+            account = self._ownership.lock(connection)
             stored = self._read(connection)
             if stored is not None:
                 self._write(connection, account, record.with_device(stored, device_id))
@@ -131,7 +151,7 @@ class PostgresAccount:
         def take(connection: psycopg.Connection) -> int | None:
             if expected is not None and expected.owner is not None:
                 connection.execute(_LOCK_MEMBER, (expected.owner,))
-            account = self._lock(connection)
+            account = self._ownership.lock(connection)
             if self._lease(connection) != expected:
                 return None
             row = connection.execute(_TAKE_LEASE, (owner, account)).fetchone()
@@ -139,7 +159,7 @@ class PostgresAccount:
 
         fence = await self._pool.run(take)
         if fence is not None:
-            self._fence = fence
+            self._ownership.fence = fence
         return fence
 
     async def renew_lease(self, fence: int) -> bool:
@@ -154,7 +174,7 @@ class PostgresAccount:
     async def release_lease(self, fence: int) -> None:
         """See `LeaseStore.release_lease`."""
         await self._pool.run(lambda connection: connection.execute(_RELEASE_LEASE, (self.account, fence)))
-        self._fence = None
+        self._ownership.fence = None
 
     async def aclose(self) -> None:
         """Closes nothing: the connections belong to all accounts."""
@@ -162,24 +182,9 @@ class PostgresAccount:
 
     # --- in a transaction, on a worker thread ---------------------------------------------------------------------
 
-    def _lock(self, connection: psycopg.Connection, *, fenced: bool = False) -> int:
-        """Keep all other writers of the account out until the end of the transaction. Adds the account if it is new.
-
-        Args:
-            fenced: refuse if this store acts under a lease that has ended.
-        """
-        row = connection.execute(_LOCK, (self.account,)).fetchone()
-        while row is None:
-            connection.execute(_ADD, (self.account,))
-            row = connection.execute(_LOCK, (self.account,)).fetchone()
-        account, owner, fence = row
-        if fenced and self._fence is not None and (fence != self._fence or owner is None):
-            raise LeaseLost(self.place)
-        return int(account)
-
     def _read(self, connection: psycopg.Connection) -> Credentials | None:
         row = connection.execute(_SELECT, (self.account,)).fetchone()
-        return None if row is None else from_row(row, self.place, self._fallback_device_id, self._key)
+        return None if row is None else from_row(row, self._ownership.place, self._fallback_device_id, self._key)
 
     def _write(self, connection: psycopg.Connection, account: int, credentials: Credentials) -> None:
         connection.execute(_UPSERT, (account, *to_row(credentials, self._key)))
@@ -190,7 +195,7 @@ class PostgresAccount:
 
     async def _change(self, change: Callable[[Credentials | None], Credentials], *, fenced: bool = False) -> int:
         def work(connection: psycopg.Connection) -> int:
-            account = self._lock(connection, fenced=fenced)
+            account = self._ownership.lock(connection, fenced=fenced)
             changed = change(self._read(connection))
             # Written even if nothing changed: an earlier commit may not have reached a standby that it has to be on,
             # and this one waits for it again.

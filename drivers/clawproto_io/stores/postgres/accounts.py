@@ -8,9 +8,11 @@ from collections.abc import Mapping
 
 import psycopg
 
+from clawproto_io.clock import Clock
 from clawproto_io.stores.base import DEFAULT_ACCOUNT, AccountRow, LeaseRow
 from clawproto_io.stores.postgres.account import PostgresAccount
 from clawproto_io.stores.postgres.pool import DEFAULT_CONNECTIONS, DEFAULT_SCHEMA, DEFAULT_TIMEOUT, Pool
+from clawproto_io.stores.retention import Retention
 from clawproto_io.stores.sealing import Sealer
 
 _ALL = """
@@ -42,6 +44,8 @@ class PostgresStore(PostgresAccount):
         timeout: bound on an operation, in seconds.
         fallback_device_id: the session device id that the pairing used, for a record that came from elsewhere without
             one; it is stored when such a record is loaded for the first time (DEV-5).
+        retention: how long messages are kept.
+        clock: tells the age of messages; that of the machine if none is given.
 
     Raises:
         ValueError: a setting that cannot be. The text holds nothing of the connection string.
@@ -57,9 +61,13 @@ class PostgresStore(PostgresAccount):
         connections: int = DEFAULT_CONNECTIONS,
         timeout: float = DEFAULT_TIMEOUT,
         fallback_device_id: str | None = None,
+        retention: Retention | None = None,
+        clock: Clock | None = None,
     ) -> None:
         pool = Pool(dsn, schema=schema, connections=connections, timeout=timeout)
-        super().__init__(pool, account, key=key, fallback_device_id=fallback_device_id)
+        super().__init__(
+            pool, account, key=key, fallback_device_id=fallback_device_id, retention=retention, clock=clock
+        )
 
     async def aclose(self) -> None:
         """Close the connections. Using the store again opens them again."""
@@ -77,16 +85,20 @@ class PostgresAccounts:
         schema: str = DEFAULT_SCHEMA,
         connections: int = DEFAULT_CONNECTIONS,
         timeout: float = DEFAULT_TIMEOUT,
+        retention: Retention | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._pool = Pool(dsn, schema=schema, connections=connections, timeout=timeout)
         self._key = key
+        self._retention = retention
+        self._clock = clock
 
     def __repr__(self) -> str:
         return f"PostgresAccounts({self._pool.place!r})"
 
     def account(self, name: str) -> PostgresAccount:
         """See `AccountStore.account`."""
-        return PostgresAccount(self._pool, name, key=self._key)
+        return PostgresAccount(self._pool, name, key=self._key, retention=self._retention, clock=self._clock)
 
     async def accounts(self) -> tuple[AccountRow, ...]:
         """See `AccountStore.accounts`."""

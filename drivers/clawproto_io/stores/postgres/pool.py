@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 import psycopg
 from anyio.lowlevel import RunVar
+from attrs import frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clawproto_io.errors import GenerationConflict, StoreError
@@ -34,6 +35,12 @@ DEFAULT_TIMEOUT: Final = 10.0  # seconds
 _REFUSALS = (GenerationConflict, StoreError, ValueError)  # of the operation itself; the connection is as good as before
 
 _T = TypeVar("_T")
+
+
+@frozen
+class _Limiters:
+    all: anyio.CapacityLimiter
+    yielding: anyio.CapacityLimiter
 
 
 class Pool:
@@ -71,39 +78,49 @@ class Pool:
         self._patience = timeout * 1.5  # the server gives up first, if it can
         self._connections = connections
         self._begin = {reading: _begin(schema, timeout, reading) for reading in (False, True)}
-        self._limiters: RunVar[anyio.CapacityLimiter] = RunVar("clawproto PostgreSQL pool")
+        self._limiters: RunVar[_Limiters] = RunVar("clawproto PostgreSQL pool")
         self._slots = threading.BoundedSemaphore(connections)  # for programs with several loops
         self._lock = threading.Lock()  # guards what follows
         self._idle: list[psycopg.Connection] = []
         self._closings = 0
         self._unreachable: tuple[float, str] | None = None
 
-    async def run(self, operation: Callable[[psycopg.Connection], _T], *, reading: bool = False) -> _T:
+    async def run(
+        self, operation: Callable[[psycopg.Connection], _T], *, reading: bool = False, yielding: bool = False
+    ) -> _T:
         """Call ``operation`` in a transaction of its own, on a worker thread. Cancelling does not interrupt it.
 
         What it raises is raised, and nothing is written then.
 
         Args:
             reading: it only reads, and sees everything as of one moment; it then works on a standby as well.
+            yielding: leave one connection to the others, so that a pair is not saved behind many messages.
 
         Raises:
             StoreError: the server cannot be reached or cannot do it; the text names the way out.
         """
         asked = time.monotonic()
         # A limiter of its own: an application that uses up the worker threads must not hold up the saving of a pair.
-        return await anyio.to_thread.run_sync(lambda: self._run(operation, reading, asked), limiter=self._limiter())
+        limiters = self._limiters_here()
+        if yielding:
+            async with limiters.yielding:
+                return await anyio.to_thread.run_sync(self._run, operation, reading, asked, limiter=limiters.all)
+        return await anyio.to_thread.run_sync(self._run, operation, reading, asked, limiter=limiters.all)
 
     async def aclose(self) -> None:
         """Close what is idle, and what is not as soon as it is. Using the pool again connects again."""
-        await anyio.to_thread.run_sync(self._close_idle, limiter=self._limiter())
+        await anyio.to_thread.run_sync(self._close_idle, limiter=self._limiters_here().all)
 
-    def _limiter(self) -> anyio.CapacityLimiter:
+    def _limiters_here(self) -> "_Limiters":
+        """Those of the event loop that runs here."""
         try:
             return self._limiters.get()
         except LookupError:
-            limiter = anyio.CapacityLimiter(self._connections)
-            self._limiters.set(limiter)
-            return limiter
+            limiters = _Limiters(
+                anyio.CapacityLimiter(self._connections), anyio.CapacityLimiter(max(1, self._connections - 1))
+            )
+            self._limiters.set(limiters)
+            return limiters
 
     # --- on a worker thread ---------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 Everything here blocks and belongs on a worker thread.
 
-    no schema --1--> accounts, credentials, members
+    no schema --1--> accounts, credentials, members --2--> arrivals, sends, quarantine
 
 A migration is one transaction under an advisory lock, so any number of processes may start at the same time: the first
 one does it, the others find it done.
@@ -54,6 +54,73 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
         )
         """,
         "CREATE TABLE members (owner TEXT PRIMARY KEY, beat BIGINT NOT NULL)",
+    ),
+    (
+        # The highest numbers ever given, also of rows that are gone.
+        """
+        ALTER TABLE accounts
+            ADD COLUMN last_row BIGINT NOT NULL DEFAULT 0,
+            ADD COLUMN last_number BIGINT NOT NULL DEFAULT 0
+        """,
+        # What arrived. No key: every copy is news. ``again``: the application was done with an earlier content.
+        # Keys and ids are cut to what an index takes, see `filing.py`.
+        """
+        CREATE TABLE arrivals (
+            account BIGINT NOT NULL REFERENCES accounts,
+            number BIGINT NOT NULL,
+            kind TEXT NOT NULL,
+            key TEXT,
+            content TEXT NOT NULL,
+            final BOOLEAN NOT NULL,
+            waiting BOOLEAN NOT NULL DEFAULT TRUE,
+            again BOOLEAN NOT NULL,
+            chat_id TEXT,
+            message_id TEXT,
+            at_ms BIGINT,
+            filed_at_ms BIGINT NOT NULL,
+            event TEXT NOT NULL,
+            PRIMARY KEY (account, number),
+            UNIQUE (account, kind, key)
+        )
+        """,
+        "CREATE INDEX arrivals_waiting ON arrivals (account, number) WHERE waiting",
+        "CREATE INDEX arrivals_done ON arrivals (account, number) WHERE NOT waiting AND kind <> 'read_mark_moved'",
+        "CREATE INDEX arrivals_of_chat ON arrivals (account, chat_id, at_ms, number) WHERE kind = 'message_received'",
+        "CREATE INDEX arrivals_about ON arrivals (account, message_id, number) WHERE kind = 'reaction_changed'",
+        # What was sent. Ids are JSON texts, which hold what an application may put into one.
+        """
+        CREATE TABLE sends (
+            account BIGINT NOT NULL REFERENCES accounts,
+            trace_id TEXT NOT NULL,
+            number BIGINT NOT NULL,
+            message_id TEXT NOT NULL,
+            chat_id TEXT NOT NULL,
+            event TEXT NOT NULL,
+            payload TEXT NOT NULL,
+            recipient TEXT,
+            created_ms BIGINT NOT NULL,
+            outcome TEXT,
+            decided_message_id TEXT,
+            code TEXT,
+            accepted_at_ms BIGINT,
+            decided_at_ms BIGINT,
+            PRIMARY KEY (account, trace_id),
+            CHECK ((outcome IS NULL) = (decided_at_ms IS NULL))
+        )
+        """,
+        "CREATE INDEX sends_by_number ON sends (account, number)",
+        "CREATE INDEX sends_undecided ON sends (account, number) WHERE outcome IS NULL",
+        """
+        CREATE TABLE quarantine (
+            number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            account BIGINT NOT NULL REFERENCES accounts,
+            content TEXT NOT NULL,
+            filed_at_ms BIGINT NOT NULL,
+            event TEXT NOT NULL,
+            UNIQUE (account, content)
+        )
+        """,
+        "CREATE INDEX quarantine_by_number ON quarantine (account, number)",
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
