@@ -359,6 +359,19 @@ async def test_what_is_committed_is_on_the_disk_whatever_the_default(
         assert await store._pool.run(setting) == wanted
 
 
+async def test_a_server_that_does_not_wait_for_its_disk_is_reported_once(
+    database: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = PostgresStore(database)  # the server of the tests is such a one
+    await store.save(record(1), None)
+    await store.aclose()
+    await store.load()
+    await store.aclose()
+    assert [entry.message for entry in caplog.records if "fsync off" in entry.message] == [
+        f"{store._pool.place}: the server runs with fsync off; what it saves does not survive a power cut"
+    ]
+
+
 def test_one_store_in_two_loops_at_once(database: str) -> None:
     accounts = PostgresAccounts(database, connections=2)
     failures: list[BaseException] = []

@@ -25,8 +25,9 @@ from attrs import frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from clawproto_io.errors import GenerationConflict, StoreError
+from clawproto_io.logs import logger
 from clawproto_io.stores.postgres import failures
-from clawproto_io.stores.postgres.schema import is_current, migrate, quoted
+from clawproto_io.stores.postgres.schema import look_at, migrate, quoted
 
 DEFAULT_SCHEMA: Final = "clawproto"
 DEFAULT_CONNECTIONS: Final = 4
@@ -34,6 +35,7 @@ DEFAULT_TIMEOUT: Final = 10.0  # seconds
 
 _REFUSALS = (GenerationConflict, StoreError, ValueError)  # of the operation itself; the connection is as good as before
 
+_log = logger("store")
 _T = TypeVar("_T")
 
 
@@ -84,6 +86,7 @@ class Pool:
         self._idle: list[psycopg.Connection] = []
         self._closings = 0
         self._unreachable: tuple[float, str] | None = None
+        self._warned = False
 
     async def run(
         self, operation: Callable[[psycopg.Connection], _T], *, reading: bool = False, yielding: bool = False
@@ -222,8 +225,13 @@ class Pool:
     def _prepared(self, connection: psycopg.Connection) -> psycopg.Connection:
         try:
             with _Deadline(connection, self._timeout):
-                current = is_current(connection, self._schema, self.place)
-            if not current:
+                found = look_at(connection, self._schema, self.place)
+            if not found.durable and not self._warned:
+                self._warned = True
+                _log.warning(
+                    "%s: the server runs with fsync off; what it saves does not survive a power cut", self.place
+                )
+            if not found.current:
                 migrate(connection, self._schema, self.place)
             return connection
         except psycopg.Error as error:

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import psycopg
+from attrs import frozen
 from psycopg import sql
 
 from clawproto_io.errors import StoreError
-from clawproto_io.logs import logger
 
 # One entry a version: the statements that lead to it from the version before. Entries are never edited, only added.
 MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
@@ -133,16 +133,27 @@ _STATE = """
 _SCHEMA_EXISTS = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 _PATIENCE_MS = 60_000  # for the process that migrates at the moment
 
-_log = logger("store")
-
 
 def quoted(name: str) -> str:
     """A name as an identifier in a statement."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def is_current(connection: psycopg.Connection, schema: str, place: str) -> bool:
-    """Whether the database that a new connection leads to can be used as it is; False: `migrate` it.
+@frozen
+class Found:
+    """What a new connection leads to.
+
+    Attributes:
+        current: the schema can be used as it is; otherwise `migrate` it.
+        durable: the server waits for its disk.
+    """
+
+    current: bool
+    durable: bool
+
+
+def look_at(connection: psycopg.Connection, schema: str, place: str) -> Found:
+    """What a new connection leads to.
 
     Raises:
         StoreError: the schema is newer than this program, or the database is not in UTF8.
@@ -151,13 +162,12 @@ def is_current(connection: psycopg.Connection, schema: str, place: str) -> bool:
     encoding, fsync, exists = _one(connection, _STATE, (schema,))
     if encoding != "UTF8":
         raise StoreError(place, f"the database is in {encoding}; create one with ENCODING 'UTF8'")
-    if fsync != "on":
-        _log.warning("%s: the server runs without fsync; what is saved there does not survive a power cut", place)
-    return exists is not None and _version(connection, schema, place) == SCHEMA_VERSION
+    current = exists is not None and _version(connection, schema, place) == SCHEMA_VERSION
+    return Found(current, durable=fsync == "on")
 
 
 def migrate(connection: psycopg.Connection, schema: str, place: str) -> None:
-    """Bring the schema up to date, or wait until another process has done so. Raises as `is_current`."""
+    """Bring the schema up to date, or wait until another process has done so. Raises as `look_at`."""
     name = sql.Identifier(schema)
     with connection.transaction():
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(_PATIENCE_MS))
