@@ -154,7 +154,7 @@ class Engine:
         self._logout_told: app_events.LoggedOut | None = None
         self.keeper: Keeper | None = None
         if keeps_messages:
-            self.keeper = Keeper(self.mailbox, policy or Policy(), self._step, self._notice)
+            self.keeper = Keeper(self.mailbox, policy or Policy(), self._step, self._notice, self._rejection)
         self._now = now
         self._on_notice = on_notice
         self._observer = observer
@@ -238,22 +238,25 @@ class Engine:
         event = self.mailbox.take()
         if isinstance(event, app_events.LoggedOut):
             self._logout_told = event
-        self._relieve()
+        if self._read_on():
+            self._finish_step()
         return event
 
     def reject(self, message: app_events.MessageReceived, problem: str) -> None:
         """The application cannot take ``message``: into quarantine with it, and settle it (R2-11)."""
-        self.rejected += 1
-        excerpt = message.text[:EXCERPT_LIMIT]
-        rejection = FrameRejected(message.event, problem, excerpt, self.rejected, message=message)
-        self.quarantined.append(rejection)
-        if self.keeper is not None:
+        rejection = self._rejection(message, problem)
+        if self.keeper is not None and not self.is_shut:
             self.keeper.quarantined(rejection)
         self.mailbox.settle(message)
+        self._finish_step()
 
-    def _relieve(self) -> None:
-        if self._read_on():
-            self._finish_step()
+    def _rejection(self, event: AppEvent, problem: str) -> FrameRejected:
+        self.rejected += 1
+        message = event if isinstance(event, app_events.MessageReceived) else None
+        name, excerpt = (None, "") if message is None else (message.event, message.text[:EXCERPT_LIMIT])
+        rejection = FrameRejected(name, problem, excerpt, self.rejected, message=message)
+        self.quarantined.append(rejection)
+        return rejection
 
     def _read_on(self) -> bool:
         """Read on once there is room; whether it came to that."""

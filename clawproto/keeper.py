@@ -66,11 +66,13 @@ class CommitFailed:
 
     Attributes:
         lost: another process owns the session now: it is of no use to try again.
+        unstorable: the index of a change that can never be stored (R2-11); the others are not to blame.
     """
 
     number: int
     detail: str
     lost: bool = False
+    unstorable: int | None = None
 
 
 CommitReport: TypeAlias = Committed | CommitFailed
@@ -102,19 +104,26 @@ class Keeper:
     Args:
         feed: takes an event to the session.
         tell: takes news about the store to the application, past the line.
+        reject: takes note of an event that cannot be stored, and why.
 
     Attributes:
         commits: for the driver; the first one stays in here while it is under way. At most one.
     """
 
     def __init__(
-        self, mailbox: Mailbox, policy: Policy, feed: Callable[[Event], None], tell: Callable[[AppEvent], None]
+        self,
+        mailbox: Mailbox,
+        policy: Policy,
+        feed: Callable[[Event], None],
+        tell: Callable[[AppEvent], None],
+        reject: Callable[[AppEvent, str], FrameRejected],
     ) -> None:
         self.commits: deque[Commit] = deque()
         self._mailbox = mailbox
         self._policy = policy
         self._feed = feed
         self._tell = tell
+        self._reject = reject
         self._line: deque[_Waiting] = deque()
         self._gathered: deque[_Gathered] = deque()
         self._batch: tuple[_Gathered, ...] = ()
@@ -208,7 +217,8 @@ class Keeper:
             return
         self.commits.popleft()
         if isinstance(report, CommitFailed):
-            self._failed(report, now, is_stopped=is_stopped)
+            if report.unstorable is None or not self._set_aside(report.unstorable, report.detail):
+                self._failed(report, now, is_stopped=is_stopped)
             return
         batch, failures = self._batch, self._failures
         self._batch, self._failures = (), 0
@@ -216,7 +226,9 @@ class Keeper:
         followers: list[Event] = []
         for part in batch:
             if part.waiting is not None:
-                self._filed(part.waiting, next(filed), repeated=failures > 0)
+                if isinstance(part.changes[0], Arrival):
+                    self._filed(part.waiting, next(filed), repeated=failures > 0)
+                part.waiting.filed = True
                 if part.waiting.delivery is not None:
                     followers.append(Settle(part.waiting.delivery))
             if part.operation is not None:
@@ -232,8 +244,30 @@ class Keeper:
         comes again, but it is news to the application: its row is higher than any that was known."""
         if not (repeated and filed.event is None and filed.row > self._last_row):
             waiting.event = filed.event
-        waiting.row, waiting.filed = filed.row, True
+        waiting.row = filed.row
         self._last_row = max(self._last_row, filed.row)
+
+    def _set_aside(self, index: int, problem: str) -> bool:
+        """What can never be stored goes into quarantine in place of the store, and the rest is tried again at once.
+        False if that is no way out: a send of ours stays what it is."""
+        before, batch = 0, list(self._batch)
+        for place, part in enumerate(batch):
+            if not before <= index < before + len(part.changes):
+                before += len(part.changes)
+                continue
+            change = part.changes[index - before]
+            if isinstance(change, Arrival) and part.waiting is not None:
+                part.waiting.event = self._reject(change.event, problem)
+                batch[place] = _Gathered((Quarantined(part.waiting.event),), part.waiting)
+            elif isinstance(change, Quarantined) and part.waiting is not None:
+                batch[place] = _Gathered((Handled(0),), part.waiting)  # not even that: it is settled without a trace
+            elif isinstance(change, Handled | Quarantined):
+                del batch[place]
+            else:
+                return False
+            self._batch = tuple(batch)
+            return True
+        return False
 
     def _failed(self, report: CommitFailed, now: Instant, *, is_stopped: bool) -> None:
         self._failures += 1

@@ -336,4 +336,6 @@ def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:
 def deadline(outbox: OutboxState) -> int | None:
     """Monotonic ms at which `advance` has something to do."""
     first = outbox.due.first()
-    return earliest(None if first is None else first[1][0], gates.deadline(outbox.gates), outbox.keeping.retry_at)
+    return earliest(
+        None if first is None else first[1][0], gates.deadline(outbox.gates), outbox_keeping.deadline(outbox.keeping)
+    )

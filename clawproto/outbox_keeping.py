@@ -49,6 +49,13 @@ def is_idle(keeping: Keeping) -> bool:
     return not keeping.batch and not len(keeping.waiting)
 
 
+def deadline(keeping: Keeping) -> int | None:
+    """Monotonic ms at which `advance` has something to do; 0 for at once, within the step that brought it."""
+    if keeping.operation is None and not keeping.batch and len(keeping.waiting):
+        return 0
+    return keeping.retry_at
+
+
 def advance(outbox: OutboxState, turn: Turn) -> OutboxState:
     """Give the store what waits, or again what it could not store."""
     keeping = outbox.keeping

@@ -12,7 +12,7 @@ from functools import partial
 
 from attrs import evolve
 
-from clawproto.app_events import AppEvent
+from clawproto.app_events import AppEvent, FrameRejected
 from clawproto.config import Config
 from clawproto.credentials import Credentials
 from clawproto.effects import Effect, Emit, Keep
@@ -47,7 +47,7 @@ class DurableMember(Member):
     def _begin_life(self) -> None:
         limit = InboxLimit(events=10**9, size=10**12)
         self.mailbox = Mailbox(limit, self._settle, self._is_handled)
-        self.keeper = Keeper(self.mailbox, self.config.policy, self._feed, self._tell)
+        self.keeper = Keeper(self.mailbox, self.config.policy, self._feed, self._tell, self._unstorable)
         self._asked = 0
 
     def begin(self) -> None:
@@ -133,6 +133,9 @@ class DurableMember(Member):
         self.rows.append(row)
         if self._settle == "explicit":
             self.held[row] = event
+
+    def _unstorable(self, event: AppEvent, problem: str) -> FrameRejected:
+        raise AssertionError(f"{type(event).__name__} cannot be stored: {problem}")
 
     def _is_handled(self, row: int) -> None:
         self.keeper.handled(row)

@@ -28,6 +28,7 @@ from clawproto.instant import Instant
 from clawproto.keeping import Arrival, Backlog, Filed, Handled, Quarantined, SendDecision
 from clawproto.wire.values import Frame, OpaquePayload
 from clawproto_io import CredentialStore, SqliteStore
+from clawproto_io.errors import Unstorable
 from clawproto_io.stores.base import HasMessages, MessageStore
 from tests.io.message_samples import arrivals, message, send
 
@@ -236,6 +237,17 @@ async def test_odd_texts_do_not_stop_the_stream(opened: Callable[[], MessageStor
     assert [one.event for one in filed] == events
     assert await left(opened) == events
     assert await opened().commit(arrivals(*events)) == tuple(Filed(one.row, None) for one in filed)
+
+
+@pytest.mark.rule("R2-11")
+async def test_what_can_never_be_stored_is_named_and_holds_nothing_up(opened: Callable[[], MessageStore]) -> None:
+    store = opened()
+    never = HistoryReceived("k", {"n": float("nan")}, None)
+    with pytest.raises(Unstorable) as caught:
+        await store.commit([send(1), *arrivals(message(), never)])
+    assert caught.value.index == 2
+    assert await opened().backlog() == Backlog(), "nothing of it was written"
+    await store.commit([send(1), *arrivals(message())])
 
 
 # --- sends ---------------------------------------------------------------------------------------------------------

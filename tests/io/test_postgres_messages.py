@@ -11,7 +11,7 @@ from attrs import evolve
 
 from clawproto.app_events import FrameRejected, ReactionChanged, ReadMarkMoved, TypingChanged
 from clawproto.keeping import Change, Filed, Handled, Quarantined, SendDecision
-from clawproto_io.errors import LeaseLost, StoreError
+from clawproto_io.errors import LeaseLost, StoreError, Unstorable
 from clawproto_io.stores.base import HasMessages
 from clawproto_io.stores.postgres import PostgresAccounts, PostgresStore
 from clawproto_io.stores.postgres.schema import MIGRATIONS, SCHEMA_VERSION
@@ -233,6 +233,14 @@ async def test_ids_of_sends_are_kept_exactly(store: PostgresStore) -> None:
     await store.messages.commit([SendDecision("t\0", "rejected", "b\0", "\ud800", 10**30)])
     (kept,) = await store.messages.sends()
     assert kept.send == odd and kept.decision == SendDecision("t\0", "rejected", "b\0", "\ud800", 2**63 - 1)
+
+
+@pytest.mark.parametrize("change", [evolve(send(2), payload="a\0"), evolve(send(2), to="\ud800")])
+async def test_a_text_that_is_no_json_can_never_be_stored(store: PostgresStore, change: Change) -> None:
+    with pytest.raises(Unstorable) as caught:
+        await store.messages.commit([send(1), change])
+    assert caught.value.index == 1 and caught.value.__context__ is None
+    assert (await store.messages.backlog()).sends == ()
 
 
 @pytest.mark.parametrize(

@@ -215,11 +215,11 @@ class SqliteStore:
             yield connection, self._read(connection)
 
     def _write(self, connection: sqlite3.Connection, credentials: Credentials) -> None:
-        sqlite_leases.create_account(connection, self.account)
+        sqlite_leases.begin_write(connection, self.account)
         connection.execute(_UPSERT, (self.account, *to_row(credentials, self._key)))
 
     def _change(self, change: Callable[[Credentials | None], Credentials], *, fenced: bool = False) -> int:
-        # Written even if nothing changed: an earlier commit may not have reached the disk, and this one syncs again.
+        # Also if nothing changed: an earlier commit may not have reached the disk, and this one syncs again.
         with self._writing() as (connection, stored):
             if fenced:
                 sqlite_leases.check_lease(connection, self.account, self._fence, str(self.path))

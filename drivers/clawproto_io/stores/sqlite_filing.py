@@ -163,7 +163,7 @@ class Filing:
         return row
 
     def _no_news(self, number: int, statement: str, values: tuple[str, ...]) -> Filed:
-        """Written all the same (R2-10): this commit is what makes it durable, whatever became of the earlier one."""
+        """Overwritten all the same (R2-10), which mends a damaged row as well."""
         self._connection.execute(statement, (*values, number))
         return Filed(number, None)
 

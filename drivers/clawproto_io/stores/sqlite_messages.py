@@ -6,6 +6,7 @@ A connection of its own, so that a pair of tokens is never saved behind a long c
 that one copy holds everything; the same lease, which every commit checks in its own transaction.
 """
 
+import sqlite3
 from collections.abc import Callable, Sequence
 
 from attrs import evolve
@@ -13,6 +14,7 @@ from attrs import evolve
 from clawproto.app_events import MessageReceived
 from clawproto.keeping import Backlog, Change, Filed
 from clawproto_io.clock import Clock
+from clawproto_io.errors import Unstorable
 from clawproto_io.stores import sqlite_leases
 from clawproto_io.stores.retention import Retention
 from clawproto_io.stores.sqlite_access import SqliteAccess
@@ -24,6 +26,7 @@ _NUMBER = "SELECT account FROM accounts WHERE name = ?"
 _WAITING = "SELECT row, again, event FROM arrivals WHERE account = ? AND waiting ORDER BY row"
 _UNDECIDED = f"{SEND} WHERE account = ? AND outcome IS NULL ORDER BY number"
 _LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM sends WHERE account = ?"
+_UNSTORABLE = (ValueError, OverflowError, RecursionError, sqlite3.DataError)  # of the value itself, not of the file
 _REMOVE_AFTER = BITE // 2  # changes; what is removed must keep up with what comes
 _REMOVE_AFTER_MS = 3_600_000
 
@@ -97,6 +100,21 @@ class SqliteMessages(SqliteQueries):
         self._reported = last_row
         return Backlog(arrivals, sends, last_number, last_row)
 
+    def _make(self, filing: Filing, changes: Sequence[Change]) -> tuple[Filed, ...]:
+        filed: list[Filed] = []
+        for index, change in enumerate(changes):
+            problem = ""
+            try:
+                made = filing.make(change)
+            except _UNSTORABLE as error:
+                problem = f"a value cannot be stored ({type(error).__name__})"  # its own text may quote a message
+                made = None
+            if problem:
+                raise Unstorable(self._place, index, problem)
+            if made is not None:
+                filed.append(made)
+        return tuple(filed)
+
     def _arrival(self, row: int, again: int, text: object) -> Filed:
         event = any_event_of(self._place, row, text)
         return Filed(row, evolve(event, update=bool(again)) if isinstance(event, MessageReceived) else event)
@@ -105,11 +123,11 @@ class SqliteMessages(SqliteQueries):
         now = self._clock.now()
         with transaction(connection := self._access.open()):
             sqlite_leases.check_lease(connection, self._account, self._fence(), self._place)
-            sqlite_leases.create_account(connection, self._account)
+            sqlite_leases.begin_write(connection, self._account)
             (account,) = connection.execute(_NUMBER, (self._account,)).fetchone()
             reported = highest_row(connection) if self._reported is None else self._reported
             filing = Filing(connection, account, now.wall_ms, reported)
-            filed = tuple(one for one in map(filing.make, changes) if one is not None)
+            filed = self._make(filing, changes)
             since = self._since_removal + len(changes)
             due = since >= _REMOVE_AFTER or now.mono_ms >= self._removal_due
             if due:

@@ -44,10 +44,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     (
+        # ``writes`` changes with each commit: SQLite does not sync one that leaves every byte as it was.
         """
         CREATE TABLE accounts (
             account INTEGER PRIMARY KEY,
-            name TEXT NOT NULL UNIQUE
+            name TEXT NOT NULL UNIQUE,
+            writes INTEGER NOT NULL DEFAULT 0
         )
         """,
         """

@@ -8,7 +8,7 @@ Rules: SEND-5, SEND-15, SEND-19, R2-10, R2-11, R2-28, STREAM-14, RX-3, RECALL-1,
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import psycopg
 from attrs import evolve, field, frozen
@@ -17,6 +17,7 @@ from clawproto.app_events import AppEvent, MessageRecalled, MessageReceived
 from clawproto.event_rows import MESSAGE, RECALL, EventRow, KnownRow, event_row, verdict
 from clawproto.event_text import event_to_text
 from clawproto.keeping import Arrival, Change, Filed, Handled, KeptSend, Quarantined, SendDecision
+from clawproto_io.errors import Unstorable
 from clawproto_io.stores.retention import Retention
 
 BITE = 512  # rows that one round of removal takes at most, of each kind
@@ -78,10 +79,10 @@ _TRIM_SENDS = """
     DELETE FROM sends WHERE account = %(account)s AND trace_id IN (
         SELECT trace_id FROM (
             SELECT trace_id, number, decided_at_ms FROM sends
-            WHERE account = %(account)s AND outcome IS NOT NULL ORDER BY number LIMIT %(bite)s
+            WHERE account = %(account)s AND outcome IS NOT NULL AND number < %(last)s ORDER BY number LIMIT %(bite)s
         ) AS oldest
         WHERE decided_at_ms < %(old)s OR number <= (
-            SELECT number FROM sends WHERE account = %(account)s AND outcome IS NOT NULL
+            SELECT number FROM sends WHERE account = %(account)s AND outcome IS NOT NULL AND number < %(last)s
             ORDER BY number DESC LIMIT 1 OFFSET %(count)s
         )
     )
@@ -108,6 +109,50 @@ def exact(text: str) -> str:
 def bounded(number: int) -> int:
     """``number`` as a column takes it. What does not fit is no time."""
     return max(-_BOUND, min(_BOUND - 1, number))
+
+
+@frozen
+class Prepared:
+    """Changes as they will be written, worked out before a transaction begins.
+
+    Attributes:
+        rows: of the arrivals, in order.
+        rejected: of what goes into quarantine, in order.
+    """
+
+    changes: Sequence[Change]
+    rows: tuple[EventRow, ...] = field(repr=False)
+    rejected: tuple[str, ...] = field(repr=False)
+
+
+def prepare(changes: Sequence[Change], place: str) -> Prepared:
+    """How ``changes`` will be written.
+
+    Raises:
+        Unstorable: one of them never can be.
+    """
+    rows: list[EventRow] = []
+    rejected: list[str] = []
+    for index, change in enumerate(changes):
+        problem = ""
+        try:
+            match change:
+                case Arrival(event):
+                    rows.append(_row(event))
+                case Quarantined(rejection):
+                    rejected.append(event_to_text(rejection))
+                case KeptSend():
+                    for text in (change.payload, change.to or ""):  # JSON, in which an odd character is escaped
+                        text.encode()
+                        if "\0" in text:
+                            raise ValueError("U+0000 in a JSON text")
+                case _:
+                    pass
+        except (ValueError, OverflowError, RecursionError) as error:
+            problem = f"a value cannot be stored ({type(error).__name__})"
+        if problem:  # out here: the error may quote a message
+            raise Unstorable(place, index, problem)
+    return Prepared(changes, tuple(rows), tuple(rejected))
 
 
 @frozen
@@ -159,18 +204,17 @@ class Filing:
         self._handled: set[int] = set()
         self._others: list[Quarantined | KeptSend | SendDecision] = []
 
-    def commit(self, changes: Sequence[Change], trim: Retention | None) -> tuple[Filed, ...]:
-        """Decide and write all of them. Returns one for each `Arrival`.
+    def commit(self, prepared: Prepared, trim: Retention | None) -> tuple[Filed, ...]:
+        """Decide and write all changes. Returns one for each `Arrival`.
 
         Args:
             trim: remove a bite of what is older than this says, or too much.
         """
         before = self.last_row, self.last_number
-        rows = [_row(change.event) for change in changes if isinstance(change, Arrival)]
-        self._look_up(rows)
-        coming = iter(rows)
+        self._look_up(prepared.rows)
+        coming = iter(prepared.rows)
         filed: list[Filed] = []
-        for change in changes:
+        for change in prepared.changes:
             match change:
                 case Arrival(event):
                     filed.append(self._file(event, next(coming)))
@@ -181,7 +225,7 @@ class Filing:
                     if isinstance(change, KeptSend):
                         self.last_number = max(self.last_number, change.number)
         with self._connection.pipeline():
-            self._write()
+            self._write(iter(prepared.rejected))
             if before != (self.last_row, self.last_number):
                 self._connection.execute(_SET_LAST, (self.last_row, self.last_number, self._account))
             if trim is not None:
@@ -202,13 +246,14 @@ class Filing:
             "old": retention.done_before(self._now_ms),
             "count": _EVERYTHING if retention.count is None else retention.count,
             "rejected": retention.rejected,
+            "last": self.last_number,  # the last send stays, for whoever asks what became of it
         }
         for statement in (_TRIM, _TRIM_SENDS, _TRIM_QUARANTINE):
             self._connection.execute(statement, bounds)
 
     # --- arrivals ---
 
-    def _look_up(self, rows: list[EventRow]) -> None:
+    def _look_up(self, rows: Sequence[EventRow]) -> None:
         wanted = {(row.kind, row.key) for row in rows if row.key is not None}
         # A recall and its message have the same key, and each asks for the other.
         wanted |= {(kind, row.key) for row in rows if row.kind in (MESSAGE, RECALL) and row.key is not None
@@ -278,7 +323,7 @@ class Filing:
 
     # --- the batch ---
 
-    def _write(self) -> None:
+    def _write(self, rejected: Iterator[str]) -> None:
         run, account, now_ms = self._connection.execute, self._account, self._now_ms
         if self._gone:
             run(_REMOVE, (account, self._gone))
@@ -293,8 +338,8 @@ class Filing:
             run(_HANDLED, (account, sorted(self._handled)))
         for change in self._others:
             match change:
-                case Quarantined(rejection):
-                    text = event_to_text(rejection)
+                case Quarantined():
+                    text = next(rejected)
                     content = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
                     run(_REJECT, (account, content, now_ms, text))
                 case KeptSend() as send:

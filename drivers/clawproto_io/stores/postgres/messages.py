@@ -13,7 +13,7 @@ from attrs import evolve
 from clawproto.app_events import MessageReceived
 from clawproto.keeping import Backlog, Change, Filed
 from clawproto_io.clock import Clock
-from clawproto_io.stores.postgres.filing import BITE, Filing
+from clawproto_io.stores.postgres.filing import BITE, Filing, prepare
 from clawproto_io.stores.postgres.ownership import Ownership
 from clawproto_io.stores.postgres.pool import Pool
 from clawproto_io.stores.postgres.queries import ALL_UNDECIDED, PostgresQueries, sent
@@ -80,10 +80,12 @@ class PostgresMessages(PostgresQueries):
         since = self._since_trim + len(changes)
         due = since >= _TRIM_AFTER or now.mono_ms >= self._trim_due
 
+        prepared = prepare(changes, self._place)
+
         def work(connection: psycopg.Connection) -> tuple[tuple[Filed, ...], int]:
             account = self._ownership.lock(connection, fenced=True)
             filing = Filing(connection, account, now.wall_ms, self._reported)
-            return filing.commit(changes, self._retention if due else None), filing.last_row
+            return filing.commit(prepared, self._retention if due else None), filing.last_row
 
         filed, self._reported = await self._pool.run(work, yielding=True)
         self._since_trim = 0 if due else since
