@@ -9,14 +9,16 @@ from attrs import define
 
 from clawproto.app_events import (
     FrameRejected,
+    HistoryReceived,
     MessageRecalled,
     ReactionChanged,
     ReadMarkMoved,
     TypingChanged,
 )
 from clawproto.instant import Instant
-from clawproto.keeping import Filed, Handled, Quarantined, SendDecision
+from clawproto.keeping import Backlog, Filed, Handled, Quarantined, SendDecision
 from clawproto_io import SqliteStore
+from clawproto_io.errors import Unstorable
 from clawproto_io.stores.base import MessageArchive, MessageStore, StoredSend
 from clawproto_io.stores.retention import Retention
 from tests.io.message_samples import DAY_MS, arrivals, message, send
@@ -152,20 +154,6 @@ async def test_a_recalled_message_is_gone(opened: Opener) -> None:
     assert [one.event for one in (await opened().backlog()).arrivals] == [message("b", "b"), recall]
 
 
-@pytest.mark.rule("SEND-19")
-async def test_whether_it_is_an_update_is_told_by_what_was_handled(opened: Opener) -> None:
-    """Whoever passes over updates must not lose a message that nobody has handled."""
-    store = opened()
-    await store.commit(arrivals(message()))
-    (update,) = await store.commit(arrivals(message(text="better")))
-    assert update.event == message(text="better", update=True), "the first one was handed over in this session"
-    assert [one.event for one in (await opened().backlog()).arrivals] == [message(text="better")]
-    await store.commit([Handled(update.row)])
-    await store.commit(arrivals(message(text="best")))
-    await store.commit(arrivals(message(text="best of all")))
-    assert [one.event for one in (await opened().backlog()).arrivals] == [message(text="best of all", update=True)]
-
-
 @pytest.mark.rule("RX-3", "READ-4")
 async def test_reactions_and_read_marks(opened: Opener) -> None:
     store = opened()
@@ -210,6 +198,35 @@ async def test_questions_that_make_no_sense(opened: Opener) -> None:
     ):
         with pytest.raises(ValueError, match="at least one row"):
             await ask()
+
+
+# --- commits that cannot be made, and repeated ones -----------------------------------------------------------------
+
+
+@pytest.mark.rule("R2-11")
+async def test_what_can_never_be_stored_is_named_and_holds_nothing_up(opened: Opener) -> None:
+    store = opened()
+    never = HistoryReceived("k", {"n": float("nan")}, None)
+    with pytest.raises(Unstorable) as caught:
+        await store.commit([send(1), *arrivals(message(), never)])
+    assert caught.value.index == 2
+    assert await opened().backlog() == Backlog(), "nothing of it was written"
+    await store.commit([send(1), *arrivals(message())])
+
+
+@pytest.mark.rule("R2-10")
+async def test_an_event_without_a_name_is_recognized_when_its_report_was_lost(opened: Opener) -> None:
+    """Not when it comes again later: then it is news."""
+    store = opened()
+    known = (await store.backlog()).last_row
+    begins, ends = TypingChanged("cnv_1", "usr_2", True), TypingChanged("cnv_1", "usr_2", False)
+    changes = arrivals(begins, message(), ends, begins)
+    filed = await opened().commit(changes)  # as this store would have done it, had it failed afterwards
+    again = await store.commit(changes)
+    assert [one.row for one in again] == [one.row for one in filed]
+    assert all(one.event is None and one.row > known for one in again)
+    (later,) = await store.commit(arrivals(begins))
+    assert later.event == begins and later.row > filed[-1].row
 
 
 # --- removal -------------------------------------------------------------------------------------------------------

@@ -328,8 +328,9 @@ def _begin(schema: str, timeout: float, reading: bool) -> bytes:
         f"SET LOCAL search_path = {quoted(schema)}, pg_temp",
         f"SET LOCAL statement_timeout = {milliseconds}",
         f"SET LOCAL lock_timeout = {milliseconds // 2}",
-        # A process that is paused in a transaction must not keep others from taking its session over.
-        f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}",
+        # A process that is paused in a transaction must not keep others from taking its session over: it is thrown
+        # out before whoever waits for the row gives up.
+        f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds // 4}",
         # A commit is on the disk when it returns, whatever the database's default; a stronger one is left as it is.
         _AT_LEAST_ON,
     )
