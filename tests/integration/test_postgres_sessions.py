@@ -1,6 +1,7 @@
 """Sessions on a PostgreSQL store: both drivers, a server that goes away under them, one owner among many processes."""
 
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -95,13 +96,52 @@ def test_a_session_goes_on_while_its_database_is_away(
         async with driver.connect(store, policy=POLICY) as client:
             await next_of(client, TokensRotated)
             await anyio.to_thread.run_sync(own.stop, "immediate")
-            await client.send(agent.conversation_id, "the socket is still there")
-            await anyio.to_thread.run_sync(own.start)
+            start = threading.Timer(1, own.start)
+            start.start()
+            await client.send(agent.conversation_id, "sent when it is kept")
+            await anyio.to_thread.run_sync(start.join)
             rotated = await next_of(client, TokensRotated)
             assert not rotated.adopted
             loaded = await store.load()
             assert loaded is not None and loaded.generation >= 3
         await store.aclose()
+
+    run(driver, scenario)
+
+
+@pytest.mark.rule("R2-10", "R2-27", "SEND-5", "SEND-15")
+def test_messages_outlive_the_session_and_their_database(
+    driver: PairingAdapter, hub: HubThread, own: PostgresServer
+) -> None:
+    """One is handled, one is not; the server crashes; the next session is handed the second one first."""
+    one, two = hub.create_agent(), hub.create_agent()
+    chat = hub.call(lambda machine: machine.create_conversation([one.user_id, two.user_id]))
+    database = own.create_database()
+
+    async def scenario() -> None:
+        store, sender = PostgresStore(database, "receiver", timeout=2), PostgresStore(database, "sender", timeout=2)
+        await store.save(record(hub, one), None)
+        await sender.save(record(hub, two), None)
+        async with driver.connect(sender, policy=POLICY) as other:
+            async with driver.connect(store, policy=POLICY, settle="manual") as client:
+                await client.wait_ready()
+                receipts = [await other.send(chat, text) for text in ("first", "second")]
+                first = await next_of(client, MessageReceived)
+                await client.settle(first)
+                assert text_of(await next_of(client, MessageReceived)) == "second"
+            await anyio.to_thread.run_sync(own.restart, "immediate")
+            async with driver.connect(store, policy=POLICY) as client:
+                again = await next_of(client, MessageReceived)
+                assert text_of(again) == "second" and not again.update
+                await other.send(chat, "third")
+                assert text_of(await next_of(client, MessageReceived)) == "third"
+        kept = await store.messages.messages(chat)
+        assert [text_of(entry.event) for entry in kept] == ["first", "second", "third"]
+        decided = await sender.messages.sends()
+        assert [entry.decision and entry.decision.outcome for entry in decided] == ["accepted"] * 3
+        assert [entry.send.message_id for entry in decided[:2]] == [receipt.message_id for receipt in receipts]
+        await store.aclose()
+        await sender.aclose()
 
     run(driver, scenario)
 

@@ -29,7 +29,6 @@ from clawproto.instant import Instant
 from clawproto.keeping import Arrival, Backlog, Filed, Handled, Quarantined, SendDecision
 from clawproto.wire.values import Frame, OpaquePayload
 from clawproto_io import SqliteStore
-from clawproto_io.errors import Unstorable
 from clawproto_io.stores import MemoryMessageStore
 from clawproto_io.stores.base import MessageStore
 from tests.io.message_samples import arrivals, message, send

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from attrs import evolve
 
-from clawproto.app_events import FrameRejected, ReactionChanged, ReadMarkMoved, TypingChanged
-from clawproto.keeping import Change, Filed, Handled, Quarantined, SendDecision
+from clawproto.app_events import FrameRejected, HistoryReceived, ReactionChanged, ReadMarkMoved, TypingChanged
+from clawproto.keeping import Arrival, Change, Filed, Handled, Quarantined, SendDecision
 from clawproto_io.errors import LeaseLost, StoreError, Unstorable
 from clawproto_io.stores.base import HasMessages
 from clawproto_io.stores.postgres import PostgresAccounts, PostgresStore
@@ -235,8 +235,15 @@ async def test_ids_of_sends_are_kept_exactly(store: PostgresStore) -> None:
     assert kept.send == odd and kept.decision == SendDecision("t\0", "rejected", "b\0", "\ud800", 2**63 - 1)
 
 
-@pytest.mark.parametrize("change", [evolve(send(2), payload="a\0"), evolve(send(2), to="\ud800")])
-async def test_a_text_that_is_no_json_can_never_be_stored(store: PostgresStore, change: Change) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        evolve(send(2), payload="a\0"),
+        evolve(send(2), to="\ud800"),
+        Arrival(HistoryReceived("k", {"n": float("nan")}, None)),
+    ],
+)
+async def test_what_is_no_json_can_never_be_stored(store: PostgresStore, change: Change) -> None:
     with pytest.raises(Unstorable) as caught:
         await store.messages.commit([send(1), change])
     assert caught.value.index == 1 and caught.value.__context__ is None
