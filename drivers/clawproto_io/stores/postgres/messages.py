@@ -13,12 +13,12 @@ from attrs import evolve
 from clawproto.app_events import MessageReceived
 from clawproto.keeping import Backlog, Change, Filed
 from clawproto_io.clock import Clock
+from clawproto_io.stores.message_rows import any_event_of
 from clawproto_io.stores.postgres.filing import BITE, Filing, prepare
 from clawproto_io.stores.postgres.ownership import Ownership
 from clawproto_io.stores.postgres.pool import Pool
 from clawproto_io.stores.postgres.queries import ALL_UNDECIDED, PostgresQueries, sent
 from clawproto_io.stores.retention import Retention
-from clawproto_io.stores.sqlite_queries import any_event_of
 
 _WAITING = "SELECT number, again, event FROM arrivals WHERE account = %s AND waiting ORDER BY number"
 _TRIM_AFTER = BITE // 2  # changes; what is removed must keep up with what comes

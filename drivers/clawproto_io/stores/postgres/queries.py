@@ -10,10 +10,10 @@ from attrs import evolve
 from clawproto.app_events import FrameRejected, MessageReceived, ReactionChanged
 from clawproto.event_rows import message_key, storable
 from clawproto_io.stores.base import Position, StoredMessage, StoredRejection, StoredSend
+from clawproto_io.stores.message_rows import event_of, send_of
 from clawproto_io.stores.postgres.filing import indexed
 from clawproto_io.stores.postgres.ownership import Ownership
 from clawproto_io.stores.postgres.pool import Pool
-from clawproto_io.stores.sqlite_queries import event_of, send_of
 
 _LAST: Position = (2**63 - 1, 2**63 - 1)
 
