@@ -133,6 +133,23 @@ async def check_the_backlog_is_handed_out_first(scene: Scene) -> None:
     assert not _received(messages)
 
 
+async def check_a_backlog_larger_than_the_inbox(scene: Scene) -> None:
+    """It is handed out, and only then is anything read (R2-9)."""
+    messages = MemoryMessageStore()
+    async with scene.connect(messages=messages, settle="explicit") as client:
+        await client.wait_ready()
+        for number in range(6):
+            scene.peer.message("hi", number)
+        await scene.until(lambda: scene.peer.acked() == 7)
+    async with scene.connect(messages=messages, inbox_limit=InboxLimit(events=4)) as client:
+        got = [await scene.event(client, MessageReceived) for _ in range(6)]
+        assert [event.message_id for event in got] == [f"msg-{number}" for number in range(6)]
+        await scene.event(client, Ready)
+        await client.send(CHAT, "hello")
+        scene.peer.message("hi", 6)
+        assert (await scene.event(client, MessageReceived)).message_id == "msg-6"
+
+
 async def _next(client: ClientApi) -> AppEvent:
     return await client.__anext__()
 
