@@ -39,8 +39,9 @@ _REMOVE = "DELETE FROM arrivals WHERE account = %s AND number = ANY(%s)"
 _OVERWRITE = "UPDATE arrivals SET event = %s WHERE account = %s AND number = %s"
 _ADD = """
     INSERT INTO arrivals
-        (account, number, kind, key, content, final, again, chat_id, message_id, at_ms, filed_at_ms, event)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+        (account, filed_at_ms, number, kind, key, content, final, again, chat_id, message_id, at_ms, event)
+    SELECT %s, %s, * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::boolean[],
+        %s::text[], %s::text[], %s::bigint[], %s::text[])
 """
 _HANDLED = "UPDATE arrivals SET waiting = FALSE WHERE account = %s AND number = ANY(%s)"
 _REJECT = """
@@ -323,17 +324,21 @@ class Filing:
 
     # --- the batch ---
 
+    def _columns(self, number: int, new: _New) -> tuple[object, ...]:
+        row = new.row
+        at_ms = self._now_ms if row.kind == MESSAGE and row.at_ms is None else row.at_ms
+        return (number, row.kind, row.key, row.content, row.final, new.again, row.chat_id, row.message_id, at_ms,
+                row.text)  # fmt: skip
+
     def _write(self, rejected: Iterator[str]) -> None:
         run, account, now_ms = self._connection.execute, self._account, self._now_ms
         if self._gone:
             run(_REMOVE, (account, self._gone))
         for number, text in self._overwritten.items():
             run(_OVERWRITE, (text, account, number))
-        for number, new in self._new.items():
-            row = new.row
-            at_ms = now_ms if row.kind == MESSAGE and row.at_ms is None else row.at_ms
-            run(_ADD, (account, number, row.kind, row.key, row.content, row.final, new.again, row.chat_id,
-                       row.message_id, at_ms, now_ms, row.text))  # fmt: skip
+        if self._new:
+            rows = (self._columns(number, new) for number, new in self._new.items())
+            run(_ADD, (account, now_ms, *map(list, zip(*rows, strict=True))))
         if self._handled:
             run(_HANDLED, (account, sorted(self._handled)))
         for change in self._others:
