@@ -27,9 +27,12 @@ _EVERYTHING = 2**62
 
 _LAST = "SELECT last_row, last_number FROM accounts WHERE account = %s"
 _SET_LAST = "UPDATE accounts SET last_row = %s, last_number = %s WHERE account = %s"
+# One look into the index for each key: before its first ANALYZE the server would rather read the whole account.
 _KNOWN = """
-    SELECT kind, key, content, final, at_ms, number, waiting, again
-    FROM arrivals JOIN unnest(%s::text[], %s::text[]) AS wanted (kind, key) USING (kind, key) WHERE account = %s
+    SELECT wanted.kind, wanted.key, content, final, at_ms, number, waiting, again
+    FROM unnest(%s::text[], %s::text[]) AS wanted (kind, key) CROSS JOIN LATERAL (
+        SELECT * FROM arrivals WHERE account = %s AND kind = wanted.kind AND key = wanted.key LIMIT 1
+    ) AS found
 """
 _UNREPORTED = """
     SELECT kind, content, number FROM arrivals WHERE account = %s AND waiting AND number > %s AND key IS NULL
