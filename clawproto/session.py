@@ -97,8 +97,6 @@ def _check(state: State, event: Event) -> None:
     if isinstance(event, Start):
         if state.started:
             raise Misuse("the session was started before")
-        if event.sends and not state.config.keep_sends:
-            raise Misuse("kept sends were given to a session that keeps none")
     elif not state.started:
         raise Misuse(f"{type(event).__name__} before Start")
 
@@ -144,7 +142,7 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
 
 
 def _start(state: State, event: Start, turn: Turn) -> State:
-    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event)
+    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event, turn)
     if begun.status == "logged-out":  # the process ended before the store had been told
         sending = outbox.logged_out(sending, turn)
     return evolve(state, started=True, tokens=begun, link=link.start(state.link, turn), outbox=sending)
