@@ -11,12 +11,15 @@ import anyio.to_thread
 import pytest
 from attrs import evolve
 
+from clawproto.app_events import FrameRejected
 from clawproto.credentials import Intent
+from clawproto.keeping import Quarantined
 from clawproto_io import StoreKey
 from clawproto_io.errors import GenerationConflict, LeaseLost, StoreError
 from clawproto_io.stores.postgres import PostgresAccounts, PostgresStore
 from clawproto_io.stores.postgres.account import PostgresAccount
 from clawproto_io.stores.postgres.schema import SCHEMA_VERSION
+from tests.io.message_samples import arrivals, message, send
 from tests.io.test_store_contract import IDENTITY, record
 from tests.postgres_server import PASSWORD, PostgresServer
 
@@ -251,12 +254,18 @@ async def test_a_user_that_may_only_use_the_tables(
     limited = PostgresStore(as_user(database, user))
     assert "does not give this user the rights" in await failure_of(limited)
     postgres.execute(f"GRANT USAGE ON SCHEMA clawproto TO {user}", database)
+    postgres.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA clawproto TO {user}", database)
+    assert await limited.load() == record(1) and await limited.read_lease() is None
+    assert await limited.messages.messages("cnv_1") == (), "who may only read can ask"
+    assert "does not give this user the rights" in await failure_of(limited)
     postgres.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA clawproto TO {user}", database)
     assert await limited.save(record(2), 1) == 2
     other = PostgresStore(as_user(database, user), "other")
     assert await other.save(record(1), None) == 1
     fence = await other.take_lease("me", None)
     assert fence == 1 and await other.renew_lease(1)
+    rejection = FrameRejected(None, "not-json", "x", 1, "x")
+    assert len(await other.messages.commit([*arrivals(message()), Quarantined(rejection), send(1)])) == 1
     await other.aclose()
     await limited.aclose()
 

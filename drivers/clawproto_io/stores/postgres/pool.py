@@ -129,8 +129,8 @@ class Pool:
 
     def _run(self, operation: Callable[[psycopg.Connection], _T], reading: bool, asked: float) -> _T:
         with self._slots:
-            closings = self._closings
             connection = self._begun(reading, asked)
+            closings = self._closings
             committing = False
             deadline = _Deadline(connection, self._patience)
             try:
@@ -160,7 +160,7 @@ class Pool:
         farewell = isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith("57P")
         lost = connection.closed or farewell
         if lost:
-            self._close_idle()  # they have most likely met with the same
+            self._close_idle()
         return failures.at_work(error, lost=lost, committing=committing)
 
     def _begun(self, reading: bool, asked: float) -> psycopg.Connection:
@@ -170,6 +170,7 @@ class Pool:
                 connection.execute(self._begin[reading])
                 return connection
             connection.close()
+            self._close_idle()  # they have most likely met with the same
         connection = self._connected(asked)
         try:
             with _Deadline(connection, self._timeout):
