@@ -332,6 +332,11 @@ def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
     return OutboxState(keeping=outbox.keeping, next_number=outbox.next_number, next_due=outbox.next_due)
 
 
+def other_user(outbox: OutboxState, turn: Turn) -> OutboxState:
+    """Somebody else has been paired. What is kept was written by the one before, and is sent by nobody."""
+    return logged_out(outbox, turn) if turn.config.keep_sends else outbox
+
+
 def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:
     """The session ends: what was transmitted is undecided, the rest never left. What is on its way into the message
     store is decided when that has answered."""

@@ -46,6 +46,7 @@ from clawproto.events import (
     ReceiverPaused,
     ReceiverResumed,
     Reloaded,
+    Send,
     Settle,
     Start,
     Stop,
@@ -158,7 +159,7 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
         return state
     state = connection.renew(state, turn)
     if known is not None and loaded is not None and known.identity.user_id != loaded.identity.user_id:
-        state = evolve(state, signals=signals.other_user(state.signals))
+        state = evolve(state, signals=signals.other_user(state.signals), outbox=outbox.other_user(state.outbox, turn))
     return evolve(state, link=link.other_identity(state.link))
 
 
@@ -357,7 +358,7 @@ class Session:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        if isinstance(event, FrameReceived | Settle):
+        if isinstance(event, FrameReceived | Settle | Send):
             traffic = self._traffic
             if traffic is None:
                 traffic = self._traffic = Traffic.begin(self._state)

@@ -9,13 +9,17 @@ from clawproto.app_events import (
     AppEvent,
     FrameRejected,
     LoggedOut,
+    MessageRecalled,
     MessageReceived,
     MessagesSaved,
     MessagesUnsaved,
+    ReactionChanged,
+    ReadMarkMoved,
     Ready,
     ReplayFinished,
     SaveAlarm,
     SignalReceived,
+    TypingChanged,
 )
 from clawproto.effects import Effect, Emit, Keep
 from clawproto.engine import Engine
@@ -175,6 +179,16 @@ def test_in_legacy_mode_messages_are_kept_as_well() -> None:
     assert desk.fed(Settle) == [] and desk.drain() == [message(1)]
     desk.engine.mailbox.settle_handed_out()
     assert desk.store() == (Handled(1),)
+
+
+@pytest.mark.rule("RECALL-1", "RECALL-2", "READ-4", "RX-3")
+def test_recalls_reactions_and_read_marks_are_filed_though_no_place_waits_for_them() -> None:
+    desk = Desk()
+    told = (MessageRecalled("cnv_1", "m-1"), ReactionChanged("cnv_1", "m-2", "usr_2", "x"), ReadMarkMoved("cnv_1", 5))
+    desk.arrives(*((event, None) for event in told), (TypingChanged("cnv_1", "usr_2", True), None))
+    assert desk.drain() == []
+    assert desk.store() == tuple(Arrival(event) for event in told)
+    assert desk.drain() == [*told, TypingChanged("cnv_1", "usr_2", True)] and desk.fed(Settle) == []
 
 
 @pytest.mark.rule("R2-11")

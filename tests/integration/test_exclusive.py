@@ -28,7 +28,7 @@ PATIENCE = 60.0
 class Process:
     """One child and what it has said so far."""
 
-    def __init__(self, driver: str, store: Path, term: float = TERM) -> None:
+    def __init__(self, driver: str, store: Path | str, term: float = TERM) -> None:
         path = os.pathsep.join((str(ROOT), str(ROOT / "drivers")))
         self.said: list[str] = []
         self.process = subprocess.Popen(

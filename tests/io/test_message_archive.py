@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from attrs import define
@@ -22,6 +22,9 @@ from clawproto_io.errors import Unstorable
 from clawproto_io.stores.base import MessageArchive, MessageStore, StoredSend
 from clawproto_io.stores.retention import Retention
 from tests.io.message_samples import DAY_MS, arrivals, message, send
+
+if TYPE_CHECKING:
+    from clawproto_io.stores.postgres import PostgresStore
 
 pytestmark = pytest.mark.anyio
 
@@ -52,13 +55,19 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-@pytest.fixture(params=["sqlite"])
-async def opened(clock: ManualClock, tmp_path: Path) -> AsyncGenerator[Opener]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def opened(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> AsyncGenerator[Opener]:
     """Opens the same store once more; all are closed in the end."""
-    made: list[SqliteStore] = []
+    made: list[SqliteStore | PostgresStore] = []
+    database: str | None = request.getfixturevalue("database") if request.param == "postgres" else None
 
     def again(retention: Retention | None = None) -> Messages:
-        made.append(SqliteStore(tmp_path / "claw.db", clock=clock, retention=retention))
+        if database is None:
+            made.append(SqliteStore(tmp_path / "claw.db", clock=clock, retention=retention))
+        else:
+            from clawproto_io.stores.postgres import PostgresStore
+
+            made.append(PostgresStore(database, clock=clock, retention=retention))
         return made[-1].messages
 
     yield again

@@ -64,16 +64,21 @@ class Midday:
         return delay_ms / 1000
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Callable[[], MessageStore]]:
     """Opens the same store once more, as after a restart; all are closed in the end."""
     made: list[MessageStore] = []
     filing = Filing()
+    database: str = request.getfixturevalue("database") if request.param == "postgres" else ""
 
     def again() -> MessageStore:
         match request.param:
             case "memory":
                 made.append(MemoryMessageStore(filing))
+            case "postgres":
+                from clawproto_io.stores.postgres import PostgresStore
+
+                made.append(PostgresStore(database, clock=Midday()).messages)
             case _:
                 made.append(SqliteStore(tmp_path / "claw.db", clock=Midday()).messages)
         return made[-1]

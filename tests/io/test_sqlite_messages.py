@@ -203,7 +203,7 @@ async def test_a_copy_that_is_no_news_is_written_all_the_same(opened: Callable[[
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        ("UPDATE arrivals SET event = '{'", "row 1 of the table arrivals is not JSON; restore the file from a copy"),
+        ("UPDATE arrivals SET event = '{'", "row 1 of the table arrivals is not JSON; restore the store from a copy"),
         ("UPDATE arrivals SET event = x'00'", "row 1 of the table arrivals is not a text"),
         ("UPDATE arrivals SET event = replace(event, 'false', '5')", "message_received.own has a wrong type"),
         ("UPDATE sends SET payload = x'00'", "row 1 of the table sends has a value of a wrong type"),

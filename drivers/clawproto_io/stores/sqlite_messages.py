@@ -16,11 +16,12 @@ from clawproto.keeping import Backlog, Change, Filed
 from clawproto_io.clock import Clock
 from clawproto_io.errors import Unstorable
 from clawproto_io.stores import sqlite_leases
+from clawproto_io.stores.message_rows import any_event_of, send_of
 from clawproto_io.stores.retention import Retention
 from clawproto_io.stores.sqlite_access import SqliteAccess
 from clawproto_io.stores.sqlite_file import transaction
 from clawproto_io.stores.sqlite_filing import BITE, Filing, highest_row
-from clawproto_io.stores.sqlite_queries import SEND, SqliteQueries, any_event_of, send_of
+from clawproto_io.stores.sqlite_queries import SEND, SqliteQueries
 
 _NUMBER = "SELECT account FROM accounts WHERE name = ?"
 _WAITING = "SELECT row, again, event FROM arrivals WHERE account = ? AND waiting ORDER BY row"

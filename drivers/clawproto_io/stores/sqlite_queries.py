@@ -1,17 +1,15 @@
-"""What an application may ask the message store of one account, and how its rows become values again."""
+"""What an application may ask the message store of one account in the SQLite file."""
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from typing import TypeAlias, TypeVar, cast, get_args
+from typing import TypeVar, cast
 
 from attrs import evolve
 
-from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, ReactionChanged
+from clawproto.app_events import FrameRejected, MessageReceived, ReactionChanged
 from clawproto.event_rows import MESSAGE, REACTION, READ_MARK, message_key, storable
-from clawproto.event_text import UnreadableEvent, event_from_text
-from clawproto.keeping import KeptSend, Outcome, SendDecision
-from clawproto_io.errors import StoreError
 from clawproto_io.stores.base import Position, StoredMessage, StoredRejection, StoredSend
+from clawproto_io.stores.message_rows import event_of, send_of
 from clawproto_io.stores.sqlite_access import SqliteAccess
 from clawproto_io.stores.sqlite_leases import NUMBER
 
@@ -40,10 +38,6 @@ _QUARANTINE = (
     f"SELECT row, filed_at_ms, event FROM quarantine WHERE account = {NUMBER} AND row < ?"  # noqa: S608
     " ORDER BY row DESC LIMIT ?"
 )
-_SEND_TYPES = (str, int, *(str,) * 4, str | None, int, str | None, str | None, str | None, int | None, int | None)
-_OUTCOMES = get_args(Outcome)
-_Send: TypeAlias = tuple[str, int, str, str, str, str, str | None, int]
-_Decision: TypeAlias = tuple[Outcome | None, str | None, str | None, int | None, int | None]
 
 
 class SqliteQueries:
@@ -136,50 +130,3 @@ class SqliteQueries:
 def _check(limit: int) -> None:
     if limit < 1:
         raise ValueError("a page has at least one row")
-
-
-def event_of(place: str, row: int, text: object, type_: type[_T], table: str = "arrivals") -> _T:
-    """The event in a row.
-
-    Raises:
-        StoreError: it is damaged, or of a later version; it stays where it is.
-    """
-    event = any_event_of(place, row, text, table)
-    if isinstance(event, type_):
-        return event
-    raise _damaged(place, table, row, f"is no {type_.__name__} that this version can read")
-
-
-def any_event_of(place: str, row: int, text: object, table: str = "arrivals") -> AppEvent:
-    """The event in a row, whatever it is. Raises as `event_of`."""
-    problem = "is not a text"
-    if isinstance(text, str):
-        try:
-            return event_from_text(text)
-        except UnreadableEvent as error:
-            problem = str(error)
-    raise _damaged(place, table, row, problem)
-
-
-def send_of(place: str, row: Iterable[object]) -> StoredSend:
-    """The send in a row of `SEND`.
-
-    Raises:
-        StoreError: it is damaged; it stays where it is.
-    """
-    values = tuple(row)
-    if not all(isinstance(value, type_) for value, type_ in zip(values, _SEND_TYPES, strict=True)):
-        raise _damaged(place, "sends", values[1], "has a value of a wrong type")
-    send = KeptSend(*cast(_Send, values[:8]))
-    outcome, message_id, code, accepted_at_ms, decided_at_ms = cast(_Decision, values[8:])
-    if outcome is None:
-        return StoredSend(send, None, None)
-    if outcome not in _OUTCOMES or message_id is None:
-        raise _damaged(place, "sends", send.number, "has an outcome that there is not")
-    return StoredSend(send, SendDecision(send.trace_id, outcome, message_id, code, accepted_at_ms), decided_at_ms)
-
-
-def _damaged(place: str, table: str, row: object, problem: str) -> StoreError:
-    return StoreError(
-        place, f"row {row} of the table {table} {problem}; restore the file from a copy, or delete the row"
-    )
