@@ -243,9 +243,12 @@ class Lane:
         if death.refresh is None or death.refresh in self._lost_tokens:
             return False
         known = fate(self._hub, death.refresh)
-        if known.state != "spent" or known.spent_ms >= death.over_ms:
+        if not 0 < known.spent_ms < death.over_ms:
             return False
         self._lost_tokens.add(death.refresh)
+        if known.state == "revoked":  # the hub has ended the session since: nobody misses the pair
+            self._windows += 1
+            return False
         return True
 
     def _judge_logouts(self, deaths: list[Death], last: Death, opened: int, before: Found) -> None:
