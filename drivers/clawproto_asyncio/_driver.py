@@ -30,6 +30,7 @@ from clawproto_io.lease import Lease
 from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
 from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from clawproto_io.throttle import turn_of
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
 
@@ -262,7 +263,7 @@ class Driver:
     async def _run_http(self, job: HttpJob) -> None:
         report: HttpReport
         try:
-            report = await run_http_job(self._parts.runner, job)
+            report = await run_http_job(self._parts.runner, job, self._parts.refresh_gate)
         except asyncio.CancelledError:
             if self._cut:
                 raise
@@ -274,7 +275,8 @@ class Driver:
         generation = opening.generation
         try:
             try:
-                websocket = await open_websocket(opening, self._parts.sockets, self._parts.clock)
+                async with turn_of(self._parts.socket_gate, self._parts.clock.seconds(opening.timeout_ms // 2)):
+                    websocket = await open_websocket(opening, self._parts.sockets, self._parts.clock)
             except Exception as error:
                 self.engine.handle(OpenFailed(generation, describe_failure(error)))
                 return

@@ -21,6 +21,7 @@ from clawproto_io.http import HttpRunner
 from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import LeaseStore
+from clawproto_io.throttle import Gate, Throttle
 
 if TYPE_CHECKING:
     import os
@@ -66,6 +67,17 @@ class Parts:
     on_logout: LogoutMode
     send_limit: int
     lease: Lease | None
+    throttle: Throttle | None
+
+    @property
+    def socket_gate(self) -> Gate | None:
+        """Where a socket waits for its turn."""
+        return None if self.throttle is None else self.throttle.sockets
+
+    @property
+    def refresh_gate(self) -> Gate | None:
+        """Where a refresh waits for its turn."""
+        return None if self.throttle is None else self.throttle.refreshes
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""
@@ -98,6 +110,7 @@ def assemble(
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
     exclusive: bool | float = False,
+    throttle: Throttle | None = None,
 ) -> Parts:
     """Check the settings and build the parts. Opens nothing.
 
@@ -155,6 +168,7 @@ def assemble(
         on_logout=on_logout,
         send_limit=send_limit,
         lease=lease,
+        throttle=throttle,
     )
 
 

@@ -18,6 +18,7 @@ from clawproto.policy import Policy
 from clawproto_io.clock import Clock
 from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
 from clawproto_io.stores import CredentialStore
+from clawproto_io.throttle import Throttle
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
@@ -48,6 +49,7 @@ async def connect(
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
     exclusive: bool | float = False,
+    throttle: Throttle | None = None,
 ) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
@@ -80,6 +82,7 @@ async def connect(
         exclusive: of all processes that connect to this store in this way, one holds the session; the others wait here
             and take over when it ends, or within seconds when it dies. A number is the term in seconds after which an
             owner without a sign of life counts as dead, 6 if not given.
+        throttle: shared by the sessions of one process, it limits how fast they open sockets and refresh.
 
     Raises:
         StoreError: the store could not be read; nothing was started.
@@ -109,6 +112,7 @@ async def connect(
         seed=seed,
         on_logout=on_logout,
         exclusive=exclusive,
+        throttle=throttle,
     )
     credentials = await _load(parts)
     async with _running(Driver(parts), Start(credentials, guard)) as driver:

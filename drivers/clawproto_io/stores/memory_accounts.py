@@ -130,7 +130,7 @@ class MemoryAccount:
         return await self._record.load()
 
     async def save(self, credentials: Credentials, replaces: int | None) -> int:
-        """See `CredentialStore.save`. Not fenced: a pair that the server has handed out is saved by whoever holds it."""
+        """See `CredentialStore.save`. Not fenced: what the server has handed out is saved by whoever holds it."""
         await self._accounts.reach()
         return await self._record.save(credentials, replaces)
 

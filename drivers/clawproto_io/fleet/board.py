@@ -1,0 +1,224 @@
+"""What is known of a fleet's accounts and sessions, for tables and programs. Nothing of it is secret."""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from attrs import define, frozen
+
+from clawproto import app_events
+from clawproto.app_events import AppEvent
+from clawproto.effects import Effect, Emit, Resolve
+from clawproto.events import Event, Stop
+from clawproto.instant import Instant
+from clawproto.results import Receipt
+from clawproto.state import State
+from clawproto_io.fleet.messages import Surveyed
+from clawproto_io.fleet.ownership import Ownership
+from clawproto_io.stores.base import AccountRow
+
+Standing: TypeAlias = Literal["unpaired", "free", "elsewhere", "waiting", "connecting", "ready", "ending"]
+"""No usable tokens: pair it; nobody owns it; another member does; its session begins when its turn or its backoff comes;
+not connected; messages flow; its session is being ended."""
+
+What: TypeAlias = Literal[
+    "owned", "let-go", "ready", "disconnected", "rotated", "logged-out", "failed", "member-joined", "member-gone"
+]
+
+
+@frozen
+class FleetNews:
+    """Something that happened.
+
+    Attributes:
+        account: None for news about a member.
+        member: its name.
+        detail: for people.
+    """
+
+    what: What
+    account: str | None = None
+    member: str | None = None
+    detail: str = ""
+
+
+@frozen
+class AccountView:
+    """One account, as this member sees it. What only its owner knows is unknown (None or 0) for those of others.
+
+    Attributes:
+        owner: the member, or another process; None: nobody.
+        expires_at_ms: of the access token, by the local clock.
+        refresh_at_ms: when the next rotation is due, by the local clock.
+        connects: how often the session became ready while it was ours.
+        rotations: new pairs, as long as it was ours.
+        received: messages handed to the handler.
+        sent: messages that the hub has accepted.
+        failures: of its session, in a row.
+        note: the last thing that went wrong.
+    """
+
+    name: str
+    user_id: str | None
+    standing: Standing
+    owner: str | None
+    expires_at_ms: int | None = None
+    refresh_at_ms: int | None = None
+    connects: int = 0
+    rotations: int = 0
+    received: int = 0
+    sent: int = 0
+    failures: int = 0
+    note: str = ""
+
+    @property
+    def reconnects(self) -> int:
+        """Connections after the first."""
+        return max(0, self.connects - 1)
+
+
+@frozen
+class Totals:
+    """Sums over the accounts of this member, those that it has given back included."""
+
+    owned: int
+    ready: int
+    connects: int
+    rotations: int
+    received: int
+    sent: int
+
+
+@define(eq=False)
+class Tally:
+    """What one session has lived through, counted from its steps.
+
+    Attributes:
+        state: the latest.
+        is_over: it was stopped, or cannot go on without being paired again.
+    """
+
+    state: State | None = None
+    ready: bool = False
+    is_over: bool = False
+    needs_pairing: bool = False
+    connects: int = 0
+    rotations: int = 0
+    received: int = 0
+    sent: int = 0
+    note: str = ""
+
+    def begin(self) -> None:
+        """Another session begins."""
+        self.state, self.ready, self.is_over, self.needs_pairing = None, False, False, False
+
+    def observe(self, event: Event, effects: tuple[Effect, ...], state: object) -> list[AppEvent]:
+        """Count a step; return what it told the application about the session."""
+        if isinstance(state, State):
+            self.state = state
+        if isinstance(event, Stop):
+            self.is_over = True
+        told: list[AppEvent] = []
+        for effect in effects:
+            if isinstance(effect, Emit):
+                self._count(effect.event)
+                told.append(effect.event)
+            elif isinstance(effect, Resolve) and isinstance(effect.result, Receipt):
+                self.sent += 1
+        return told
+
+    def _count(self, event: AppEvent) -> None:
+        match event:
+            case app_events.MessageReceived():
+                self.received += 1
+            case app_events.Ready():
+                self.ready = True
+                self.connects += 1
+            case app_events.Disconnected():
+                self.ready = False
+                if not event.planned:
+                    self.note = f"disconnected {'' if event.code is None else event.code} {event.reason}".strip()
+            case app_events.TokensRotated():
+                self.rotations += 1
+            case app_events.LoggedOut() | app_events.CredentialsNeeded():
+                self.is_over = self.needs_pairing = True
+                self.note = event.text
+            case app_events.RefreshDelayed():
+                self.note = f"refresh failed: {event.text}"
+            case app_events.SaveAlarm():
+                self.note = f"the new tokens cannot be saved: {event.detail}"
+            case _:
+                pass
+
+
+class Board:
+    """Everything that can be told."""
+
+    def __init__(self, me: str) -> None:
+        self._me = me
+        self._rows: tuple[AccountRow, ...] = ()
+        self.members: Mapping[str, int] = {}
+        self.tallies: dict[str, Tally] = {}
+
+    def tally(self, account: str) -> Tally:
+        """That of an account, for as long as the fleet runs."""
+        return self.tallies.setdefault(account, Tally())
+
+    def look(self, event: Surveyed) -> list[FleetNews]:
+        """Take in what the store holds; return what is new about members."""
+        before, self.members = self.members, event.members
+        self._rows = event.accounts
+        news = [FleetNews("member-joined", member=one) for one in event.members if one not in before]
+        return news + [FleetNews("member-gone", member=one) for one in before if one not in event.members]
+
+    def views(self, machine: Ownership, now: Instant) -> tuple[AccountView, ...]:
+        """All accounts of the store, by name."""
+        phases, owned = machine.phases, machine.owned
+        views: list[AccountView] = []
+        for row in self._rows:
+            tally = self.tallies.get(row.name, Tally())
+            owner = None if row.lease is None else row.lease.owner
+            standing: Standing = "unpaired" if not row.paired else "free" if owner is None else "elsewhere"
+            if row.name in owned:
+                owner = self._me
+                match phases[row.name]:
+                    case "waiting":
+                        standing = "waiting"
+                    case "running":
+                        standing = "ready" if tally.ready else "connecting"
+                    case _:
+                        standing = "ending"
+            elif owner == self._me:
+                owner, standing = None, "free" if row.paired else "unpaired"
+            tokens = None if tally.state is None or standing not in ("ready", "connecting") else tally.state.tokens
+            times = None if tokens is None else tokens.times
+            views.append(
+                AccountView(
+                    name=row.name,
+                    user_id=row.user_id,
+                    standing=standing,
+                    owner=owner,
+                    expires_at_ms=None
+                    if times is None or tokens is None
+                    else times.local(times.expires_at_ms, tokens.offset),
+                    refresh_at_ms=None if tokens is None else tokens.proactive_at,
+                    connects=tally.connects,
+                    rotations=tally.rotations,
+                    received=tally.received,
+                    sent=tally.sent,
+                    failures=machine.failures(row.name),
+                    note=tally.note,
+                )
+            )
+        return tuple(views)
+
+    def totals(self, machine: Ownership) -> Totals:
+        """Sums."""
+        tallies = self.tallies.values()
+        return Totals(
+            owned=len(machine.owned),
+            ready=sum(tally.ready for tally in tallies),
+            connects=sum(tally.connects for tally in tallies),
+            rotations=sum(tally.rotations for tally in tallies),
+            received=sum(tally.received for tally in tallies),
+            sent=sum(tally.sent for tally in tallies),
+        )
