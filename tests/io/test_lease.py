@@ -1,5 +1,7 @@
 """Leases: one owner at a time, a dead one is replaced, a paused one is fenced off."""
 
+import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -100,6 +102,23 @@ async def test_an_owner_that_shows_no_sign_of_life_is_replaced_and_learns_of_it(
     store = await opened()
     row = await store.read_lease()
     assert row is not None and (row.owner, row.fence) == (second.owner, 2)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells enough about processes")
+async def test_an_owner_whose_process_is_gone_is_replaced_at_once(opened: Opener) -> None:
+    code = "from clawproto_io.owners import new_owner; print(new_owner())"
+    done = await anyio.run_process(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    store = await opened()
+    assert await store.take_lease(done.stdout.decode().strip(), None) == 1
+    lease = Lease(await opened(), 3600)
+    with anyio.fail_after(20):
+        await lease.acquire()
+    row = await store.read_lease()
+    assert row is not None and (row.owner, row.fence) == (lease.owner, 2)
+    with pytest.raises(LeaseLost):
+        await store.record_intent(Intent("digest", 1, 5))
 
 
 async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(opened: Opener) -> None:

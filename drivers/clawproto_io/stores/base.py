@@ -8,6 +8,9 @@ from attrs import frozen
 from clawproto.credentials import Credentials, Intent
 from clawproto.keeping import Backlog, Change, Filed
 
+DEFAULT_ACCOUNT = "default"
+_LONGEST_NAME = 128  # characters
+
 
 @runtime_checkable
 class CredentialStore(Protocol):
@@ -158,6 +161,12 @@ class HasMessages(Protocol):
 
 
 # --- many accounts -------------------------------------------------------------------------------------------------
+
+
+def check_account(name: str) -> None:
+    """Raise ValueError unless ``name`` can be that of an account: 1 to 128 printable characters, not blank outside."""
+    if not name.isprintable() or not 1 <= len(name) <= _LONGEST_NAME or name != name.strip():
+        raise ValueError(f"an account is named by 1 to {_LONGEST_NAME} printable characters, not blank outside")
 
 
 @frozen
