@@ -13,6 +13,7 @@ from clawproto_io import AccountStore, GenerationConflict, SqliteAccounts
 from clawproto_io.errors import LeaseLost
 from clawproto_io.lease import Lease
 from clawproto_io.stores.base import AccountRow, LeaseRow, LeaseStore
+from clawproto_io.stores.memory_accounts import MemoryAccounts
 
 pytestmark = pytest.mark.anyio
 
@@ -28,12 +29,15 @@ def leases(accounts: AccountStore, name: str) -> LeaseStore:
     return store
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", "memory"])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Callable[[], AccountStore]]:
     """Opens the same store once more, as another process would; all are closed in the end."""
     made: list[SqliteAccounts] = []
+    memory = MemoryAccounts()
 
     def another() -> AccountStore:
+        if request.param == "memory":
+            return memory
         made.append(SqliteAccounts(tmp_path / "claw.db"))
         return made[-1]
 

@@ -7,9 +7,12 @@
 No await lies between an event and the start of what it decides.
 """
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar, assert_never
+
+from attrs import frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
@@ -45,9 +48,11 @@ from clawproto_io.fleet.ownership import Ownership
 from clawproto_io.fleet.policy import FleetPolicy
 from clawproto_io.fleet.shares import Shard, member_name
 from clawproto_io.fleet.work import StoreDecision, StoreWork
+from clawproto_io.http import new_client
 from clawproto_io.logs import logger
 from clawproto_io.owners import new_owner
-from clawproto_io.stores.base import AccountStore
+from clawproto_io.stores import AccountStore, open_accounts
+from clawproto_io.throttle import Throttle
 
 if TYPE_CHECKING:
     import ssl as ssl_module
@@ -74,6 +79,20 @@ class SessionSettings(TypedDict, total=False):
     shutdown_timeout: float | None
 
 
+@frozen(kw_only=True)
+class Setup(Generic[C]):
+    """What ``fleet`` of a driver was given; see there."""
+
+    accounts: AccountStore | str | os.PathLike[str]
+    handler: Callable[[C, str], Awaitable[None]] | None
+    shard: Shard | str | None
+    policy: FleetPolicy | None
+    throttle: Throttle | None
+    on_news: Callable[[FleetNews], None] | None
+    clock: Clock | None
+    sessions: SessionSettings
+
+
 class FleetBase(ABC, Generic[C]):
     """The part of a fleet that is the same for both drivers.
 
@@ -83,21 +102,37 @@ class FleetBase(ABC, Generic[C]):
 
     def __init__(
         self,
-        accounts: AccountStore,
-        *,
-        shard: Shard | None = None,
-        policy: FleetPolicy | None = None,
-        on_news: Callable[[FleetNews], None] | None = None,
-        clock: Clock | None = None,
+        setup: Setup[C],
     ) -> None:
-        self.name = member_name(new_owner(), shard or Shard())
-        self._clock = clock or SystemClock()
-        self._machine = Ownership(self.name, policy or FleetPolicy(), system_seed())
+        shard = Shard.parse(setup.shard) if isinstance(setup.shard, str) else setup.shard or Shard()
+        self._store = open_accounts(setup.accounts)
+        self._owns_store = self._store is not setup.accounts
+        self._handler = setup.handler
+        self._settings = setup.sessions
+        self._throttle = setup.throttle or Throttle()
+        proxy = setup.sessions.get("proxy", True)
+        self._http = new_client(
+            proxy=proxy if isinstance(proxy, str) else None,
+            ssl_context=setup.sessions.get("ssl"),
+            trust_env=proxy is not None,
+        )
+        self.name = member_name(new_owner(), shard)
+        self._clock = setup.clock or SystemClock()
+        self._machine = Ownership(self.name, setup.policy or FleetPolicy(), system_seed())
         self._board = Board(self.name)
-        self._work = StoreWork(accounts, self.name, self._now_ms)
-        self._on_news = on_news
+        self._work = StoreWork(self._store, self.name, self._now_ms)
+        self._on_news = setup.on_news
         self._was_owned: frozenset[str] = frozenset()
         self._is_leaving = False
+
+    async def _close(self) -> None:
+        """Let go of connections and files, at the very end."""
+        try:
+            await self._http.aclose()
+            if self._owns_store:
+                await self._store.aclose()
+        except Exception as error:
+            log.warning("closing the store or the HTTP client failed: %s", type(error).__name__)
 
     # --- looking ---
 
@@ -268,14 +303,3 @@ def _describe(error: BaseException | None) -> str:
 def _traced(error: BaseException | None) -> BaseException | None:
     """Mistakes of the handler's own are logged with their trace."""
     return None if isinstance(error, ClawProtoError | StoreError) else error
-
-
-async def read_events(client: C, account: str) -> None:
-    """The handler of a fleet that has none: events are read, and so settled."""
-    async for _ in client:  # type: ignore[attr-defined]
-        pass
-
-
-def settings_of(settings: SessionSettings) -> Mapping[str, object]:
-    """As keywords."""
-    return dict(settings)

@@ -17,8 +17,8 @@ from clawproto_io.fleet.ownership import Ownership
 from clawproto_io.stores.base import AccountRow
 
 Standing: TypeAlias = Literal["unpaired", "free", "elsewhere", "waiting", "connecting", "ready", "ending"]
-"""No usable tokens: pair it; nobody owns it; another member does; its session begins when its turn or its backoff comes;
-not connected; messages flow; its session is being ended."""
+"""No usable tokens: pair it; nobody owns it; another member does; its session begins when its turn or its backoff
+comes; not connected; messages flow; its session is being ended."""
 
 What: TypeAlias = Literal[
     "owned", "let-go", "ready", "disconnected", "rotated", "logged-out", "failed", "member-joined", "member-gone"

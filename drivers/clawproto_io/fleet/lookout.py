@@ -158,7 +158,7 @@ class Lookout:
                 if row.lease.owner == self._me or row.lease.owner in event.members:
                     continue  # ours a moment ago; or its owner lives, or is taken out first
                 leases[name] = self._still(self._leases, name, row.lease, now_ms)
-                if now_ms - leases[name].since_ms < self._patience_ms:
+                if row.lease.owner not in event.gone and now_ms - leases[name].since_ms < self._patience_ms:
                     continue
             free.append(Take(name, row.lease))
         self._leases = leases

@@ -100,7 +100,7 @@ class Surveyed:
         began_ms: when the store was asked.
         members: with their beats.
         accounts: all of them.
-        gone: members whose process certainly does not run any more.
+        gone: members and other owners whose process certainly does not run any more.
     """
 
     began_ms: int

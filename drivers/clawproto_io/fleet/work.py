@@ -22,7 +22,7 @@ from clawproto_io.fleet.messages import (
     Unreachable,
 )
 from clawproto_io.logs import logger
-from clawproto_io.owners import is_gone
+from clawproto_io.owners import is_gone, short_name
 from clawproto_io.stores.base import AccountStore, CredentialStore, LeaseStore
 
 StoreDecision: TypeAlias = Beat | Survey | Take | GiveBack | Sweep
@@ -87,7 +87,8 @@ class StoreWork:
             case Survey():
                 members = await self._accounts.members()
                 rows = await self._accounts.accounts()
-                gone = frozenset(member for member in members if member != self._me and is_gone(member))
+                owners = {row.lease.owner for row in rows if row.lease is not None and row.lease.owner is not None}
+                gone = frozenset(owner for owner in owners | members.keys() if owner != self._me and is_gone(owner))
                 return Surveyed(began, members, rows, gone)
             case Take():
                 return await self._take(decision)
@@ -101,7 +102,7 @@ class StoreWork:
                 return GivenBack(account)
             case Sweep(member, beat):
                 if await self._accounts.leave(member, beat):
-                    _log.info("%s is dead; what it owned is free", member.partition("@")[0])
+                    _log.info("%s is dead; what it owned is free", short_name(member))
                 return Swept(member)
             case _:
                 assert_never(decision)

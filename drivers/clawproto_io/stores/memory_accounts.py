@@ -7,7 +7,7 @@ from attrs import define
 
 from clawproto.credentials import Credentials, Intent
 from clawproto_io.errors import LeaseLost, StoreError
-from clawproto_io.stores.base import AccountRow, CredentialStore, LeaseRow
+from clawproto_io.stores.base import AccountRow, CredentialStore, LeaseRow, check_account
 from clawproto_io.stores.memory import MemoryStore
 
 
@@ -29,10 +29,16 @@ class MemoryAccounts:
         self.records = {name: MemoryStore(record) for name, record in (credentials or {}).items()}
         self.unreachable = False
         self._leases: dict[str, _Lease] = {}
-        self._members: dict[str, int] = {}
+        self._beats: dict[str, int] = {}
+        self._joined: set[str] = set()
 
     def account(self, name: str) -> "MemoryAccount":
-        """See `AccountStore.account`."""
+        """See `AccountStore.account`.
+
+        Raises:
+            ValueError: ``name`` is no name for an account.
+        """
+        check_account(name)
         return MemoryAccount(self, name)
 
     async def accounts(self) -> tuple[AccountRow, ...]:
@@ -43,20 +49,24 @@ class MemoryAccounts:
     async def beat(self, owner: str) -> Mapping[str, int]:
         """See `AccountStore.beat`."""
         await self.reach()
-        self.stir(owner)
-        return {name: lease.fence for name, lease in self._leases.items() if lease.owner == owner}
+        if owner in self._beats:
+            self.stir(owner)
+        self._beats.setdefault(owner, 0)
+        self._joined.add(owner)
+        return {name: lease.fence for name, lease in sorted(self._leases.items()) if lease.owner == owner}
 
     async def members(self) -> Mapping[str, int]:
         """See `AccountStore.members`."""
         await self.reach()
-        return dict(self._members)
+        return {owner: self._beats[owner] for owner in sorted(self._joined)}
 
     async def leave(self, owner: str, beat: int | None = None) -> bool:
         """See `AccountStore.leave`."""
         await self.reach()
-        if owner not in self._members or (beat is not None and self._members[owner] != beat):
+        if owner not in self._beats or beat not in (None, self._beats[owner]):
             return False
-        del self._members[owner]
+        del self._beats[owner]
+        self._joined.discard(owner)
         for lease in self._leases.values():
             if lease.owner == owner:
                 lease.owner = None
@@ -80,20 +90,21 @@ class MemoryAccounts:
 
     def stir(self, owner: str) -> None:
         """A sign of life."""
-        self._members[owner] = self._members.get(owner, 0) + 1
+        self._beats[owner] += 1
 
     def lease_of(self, name: str) -> LeaseRow | None:
         """Who owns an account."""
         lease = self._leases.get(name)
         if lease is None:
             return None
-        return LeaseRow(lease.owner, lease.fence, 0 if lease.owner is None else self._members.get(lease.owner, 0))
+        return LeaseRow(lease.owner, lease.fence, 0 if lease.owner is None else self._beats[lease.owner])
 
     def give_lease(self, name: str, owner: str) -> int:
-        """Make ``owner`` the owner, which makes it a member; return the fence."""
+        """Make ``owner`` the owner; return the fence."""
+        self.records.setdefault(name, MemoryStore())
         lease = self._leases.setdefault(name, _Lease(None, 0))
         lease.owner, lease.fence = owner, lease.fence + 1
-        self._members.setdefault(owner, 0)
+        self._beats.setdefault(owner, 0)
         return lease.fence
 
     def held(self, name: str, fence: int) -> str | None:
@@ -127,7 +138,8 @@ class MemoryAccount:
     async def load(self) -> Credentials | None:
         """See `CredentialStore.load`."""
         await self._accounts.reach()
-        return await self._record.load()
+        record = self._accounts.records.get(self.name)
+        return None if record is None else await record.load()
 
     async def save(self, credentials: Credentials, replaces: int | None) -> int:
         """See `CredentialStore.save`. Not fenced: what the server has handed out is saved by whoever holds it."""
