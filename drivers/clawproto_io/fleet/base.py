@@ -156,6 +156,11 @@ class FleetBase(ABC, Generic[C]):
         """The store could not be reached for so long that others may have taken everything over."""
         return self._machine.is_out_of_touch(self._now_ms())
 
+    @property
+    def store_problem(self) -> str | None:
+        """Why the store could not be asked last time; None if it could."""
+        return self._work.problem
+
     def stop(self) -> None:
         """Ask for an orderly end; returns at once. Harmless when repeated."""
         if not self._is_leaving:

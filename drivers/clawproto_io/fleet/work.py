@@ -38,6 +38,9 @@ class StoreWork:
     Args:
         me: the member.
         now_ms: a monotonic clock.
+
+    Attributes:
+        problem: why the store could not be asked last time.
     """
 
     def __init__(self, accounts: AccountStore, me: str, now_ms: Callable[[], int]) -> None:
@@ -46,24 +49,23 @@ class StoreWork:
         self._now_ms = now_ms
         self._taken: dict[str, CredentialStore] = {}
         self._giving = anyio.Semaphore(_GIVEN_AT_ONCE)
-        self._complained: set[type[StoreDecision]] = set()
+        self.problem: str | None = None
 
     def store_of(self, account: str) -> CredentialStore:
         """The store of an account whose lease was taken, which acts under it."""
         return self._taken[account]
 
     async def carry_out(self, decision: StoreDecision) -> FleetEvent:
-        """Do it. Never raises, but for cancellation: a store that fails is reported, and logged once."""
+        """Do it. Never raises, but for cancellation: a store that fails is reported, and logged when the reason changes."""
         try:
             report = await self._ask(decision)
         except Exception as error:
-            if type(decision) not in self._complained:
-                self._complained.add(type(decision))
-                # The text of a foreign exception may quote anything (AUTH-9).
-                text = str(error) if isinstance(error, StoreError) else type(error).__name__
-                _log.warning("%s failed: %s", type(decision).__name__, text)
+            text = _describe(error)
+            if text != self.problem:
+                _log.warning("the store: %s", text)
+            self.problem = text
             return failed(decision)
-        self._complained.discard(type(decision))
+        self.problem = None
         return report
 
     async def depart(self) -> None:
@@ -76,8 +78,7 @@ class StoreWork:
         try:
             await work
         except Exception as error:
-            text = str(error) if isinstance(error, StoreError) else type(error).__name__
-            _log.warning("%s failed: %s", what, text)
+            _log.warning("%s failed: %s", what, _describe(error))
 
     async def _ask(self, decision: StoreDecision) -> FleetEvent:
         began = self._now_ms()
@@ -137,6 +138,11 @@ def failed(decision: StoreDecision) -> FleetEvent:
             return Swept(member)
         case _:
             assert_never(decision)
+
+
+def _describe(error: Exception) -> str:
+    """The text of a foreign exception may quote anything (AUTH-9)."""
+    return str(error) if isinstance(error, StoreError) else f"failed with {type(error).__name__}"
 
 
 def _leases(store: CredentialStore) -> LeaseStore:
