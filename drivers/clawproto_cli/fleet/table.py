@@ -32,9 +32,7 @@ def table_of(fleet: Fleet, now_ms: int, height: int) -> Group:
     if fleet.store_problem:
         parts.append(Text(f"the store cannot be asked: {printable(fleet.store_problem)}", "yellow"))
     if not accounts:
-        parts.append(
-            Text("There are no accounts in this store yet: clawproto pair CODE --store … --account NAME", "dim")
-        )
+        parts.append(Text("No accounts in this store yet: clawproto pair CODE --store … --account NAME", "dim"))
         return Group(*parts)
     parts.append(_members(fleet.name, members, accounts))
     room = max(3, height - _OTHER_LINES - len(members))
@@ -66,12 +64,11 @@ def _accounts(me: str, views: list[AccountView], now_ms: int) -> Table:
     table.add_column("last trouble", overflow="ellipsis", no_wrap=True)
     for view in views:
         here = view.owner == me
+        owner = "" if view.owner is None else "here" if here else person(view.owner)
         table.add_row(
             Text(printable(view.name)),
             Text(view.standing, _STYLES[view.standing]),
-            Text(
-                "" if view.owner is None else "here" if here else printable(person(view.owner)), "" if here else "dim"
-            ),
+            Text(printable(owner), "" if here else "dim"),
             _left(view.expires_at_ms, now_ms),
             _left(view.refresh_at_ms, now_ms),
             *(str(count) if here else "" for count in (view.reconnects, view.rotations, view.received, view.sent)),

@@ -19,7 +19,7 @@ from clawproto.app_events import AppEvent
 from clawproto.config import Features
 from clawproto.effects import Effect
 from clawproto.engine import Observer
-from clawproto.errors import ClawProtoError, SessionTakenOver
+from clawproto.errors import ClawProtoError, LoggedOut, NotPaired, SessionClosed, SessionTakenOver
 from clawproto.events import Event
 from clawproto.instant import Instant
 from clawproto.mailbox import InboxLimit
@@ -291,7 +291,8 @@ class FleetBase(ABC, Generic[C]):
             ending = "logged-out"
         elif stopped:
             ending = "stopped"
-        if ending == "failed" or (error is not None and isinstance(error, Exception) and ending == "stopped"):
+        expected = isinstance(error, SessionClosed | LoggedOut | NotPaired)  # a handler may let these through
+        if ending == "failed" or (ending == "stopped" and error is not None and not expected):
             tally.note = _describe(error)
             log.warning("the session of %s failed: %s", account, tally.note, exc_info=_traced(error))
             self._tell(FleetNews("failed", account, detail=tally.note))

@@ -56,7 +56,7 @@ class StoreWork:
         return self._taken[account]
 
     async def carry_out(self, decision: StoreDecision) -> FleetEvent:
-        """Do it. Never raises, but for cancellation: a store that fails is reported, and logged when the reason changes."""
+        """Do it. Never raises, but for cancellation: a store that fails is reported, and logged when it fails anew."""
         try:
             report = await self._ask(decision)
         except Exception as error:
