@@ -10,6 +10,8 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 from attrs.validators import ge
+from rich.table import Table
+from rich.text import Text
 
 StoreKind: TypeAlias = Literal["auto", "sqlite", "postgres"]
 
@@ -37,6 +39,25 @@ class Finding:
     what: str
     found: str
     good: bool
+
+
+def fleet_notice(numbers: Numbers) -> tuple[str, ...]:
+    """What is not as in life."""
+    return (
+        f"This demonstration is shortened: access tokens live {numbers.token_life:.0f} s instead of a day or so, and",
+        f"the term of the leases is {numbers.term:.0f} s instead of 15 s. The hub repeats a lost answer for a while,",
+        "as newer servers do. The rest is as in production.",
+    )
+
+
+def table_of_findings(findings: list[Finding]) -> Table:
+    """The verdict."""
+    table = Table(title="How it went", title_justify="left", show_edge=False)
+    table.add_column("")
+    table.add_column("", justify="right")
+    for finding in findings:
+        table.add_row(finding.what, Text(finding.found, "green" if finding.good else "bold red"))
+    return table
 
 
 @contextmanager
