@@ -135,6 +135,7 @@ class OpenFleet(Protocol):
         fleet_policy: FleetPolicy | None = None,
         throttle: Throttle | None = None,
         on_news: Callable[[FleetNews], None] | None = None,
+        policy: Policy | None = None,
         features: Features | None = None,
         client_version: str = "",
     ) -> AbstractAsyncContextManager[Fleet]: ...

@@ -1,13 +1,15 @@
 """``clawproto fleet``."""
 
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 
 import anyio
 import click
 
 from clawproto.config import Features
-from clawproto_cli.drivers import DriverName, Fleet, Handler, load_driver, run
+from clawproto.policy import Policy
+from clawproto_cli.drivers import DriverName, Fleet, load_driver, run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit
 from clawproto_cli.fleet.handlers import echo, load_handler
@@ -62,6 +64,7 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str | None)
 @click.option("--handler", metavar="MODULE:FUNCTION", help="async function(client, account) that reads the events.")
 @click.option("--echo", "echoes", is_flag=True, help="For development: answer every message with its own text.")
 @click.option("--feature", "chosen", multiple=True, type=click.Choice(_FEATURES), help="Turn it on; may be repeated.")
+@click.option("--refresh-floor", type=click.FloatRange(min=0), hidden=True, help="Seconds, for demonstrations.")
 @json_option
 @verbose_option
 def command(
@@ -74,6 +77,7 @@ def command(
     handler: str | None,
     echoes: bool,
     chosen: tuple[str, ...],
+    refresh_floor: float | None,
     as_json: bool,
 ) -> None:
     """Hold the sessions of all accounts of a store, together with every other `clawproto fleet` on the same store.
@@ -96,42 +100,41 @@ def command(
     if handler is not None and echoes:
         raise click.UsageError("--handler and --echo exclude each other.")
     chosen_handler = load_handler(handler) if handler is not None else echo if echoes else None
-    policy = FleetPolicy(term_ms=round(term * 1000), starts_per_second=rate)
-    throttle = Throttle(sockets_per_second=rate, refreshes_per_second=refresh_rate)
-    features = Features(receipts="receipts" in chosen, own_devices="own-devices" in chosen)
+    policy = Policy() if refresh_floor is None else Policy(refresh_floor_ms=round(refresh_floor * 1000))
     accounts = open_agent_accounts(store)
+    show = Show(as_json)
+
+    def opening() -> AbstractAsyncContextManager[Fleet]:
+        return load_driver(driver).fleet(
+            accounts,
+            chosen_handler,
+            shard=shard,
+            fleet_policy=FleetPolicy(term_ms=round(term * 1000), starts_per_second=rate),
+            throttle=Throttle(sockets_per_second=rate, refreshes_per_second=refresh_rate),
+            on_news=show.tell,
+            policy=policy,
+            features=Features(receipts="receipts" in chosen, own_devices="own-devices" in chosen),
+            client_version="clawproto-cli",
+        )
+
     with explained():
-        run(lambda: _run(accounts, driver, chosen_handler, shard, policy, throttle, features, as_json), driver)
+        run(lambda: _run(accounts, opening, show, str(shard or Shard()), as_json), driver)
     raise SystemExit(Exit.DONE)
 
 
 async def _run(
     accounts: AccountStore,
-    driver: DriverName,
-    handler: Handler | None,
-    shard: Shard | None,
-    policy: FleetPolicy,
-    throttle: Throttle,
-    features: Features,
+    opening: Callable[[], AbstractAsyncContextManager[Fleet]],
+    show: Show,
+    shard: str,
     as_json: bool,
 ) -> None:
-    show = Show(as_json)
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         try:
             _ = await accounts.accounts()  # a store that cannot be read is told before anything begins
-            opening = load_driver(driver).fleet(
-                accounts,
-                handler,
-                shard=shard,
-                fleet_policy=policy,
-                throttle=throttle,
-                on_news=show.tell,
-                features=features,
-                client_version="clawproto-cli",
-            )
-            async with opening as fleet:
+            async with opening() as fleet:
                 if as_json:
-                    write_json({"event": "started", "member": fleet.name, "shard": str(shard or Shard())})
+                    write_json({"event": "started", "member": fleet.name, "shard": shard})
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_end_on_signal, fleet, signals)
                     tasks.start_soon(_show, show, fleet)

@@ -23,12 +23,14 @@ class Numbers:
     Attributes:
         term: seconds, of the leases.
         token_life: seconds.
+        refresh_floor: seconds, the least wait between two refreshes of an account.
         posts_per_second: messages that owners write to their agents.
     """
 
     accounts: int = field(default=200, validator=ge(4))
     term: float = 9.0
     token_life: float = 60.0
+    refresh_floor: float = 30.0
     posts_per_second: float = 20.0
 
 

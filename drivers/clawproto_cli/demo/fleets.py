@@ -200,7 +200,8 @@ class FleetPlay:
     # --- tools -----------------------------------------------------------------------------------------------------
 
     def _join(self, title: str, driver: Literal["asyncio", "trio"]) -> Member:
-        member = Member(f"{title} ({driver})", driver, self._url, self._numbers.term)
+        numbers = self._numbers
+        member = Member(f"{title} ({driver})", driver, self._url, numbers.term, numbers.refresh_floor)
         self._members.append(member)
         return member
 

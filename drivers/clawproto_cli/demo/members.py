@@ -27,7 +27,7 @@ class Member:
         exit_code: None while it runs.
     """
 
-    def __init__(self, title: str, driver: DriverName, store: str, term: float) -> None:
+    def __init__(self, title: str, driver: DriverName, store: str, term: float, refresh_floor: float) -> None:
         self.title = title
         self.driver: DriverName = driver
         self.name = ""
@@ -38,6 +38,7 @@ class Member:
         self.totals: dict[str, int] = {}
         self.is_paused = False
         arguments = ["fleet", "--json", "--echo", "--store", store, "--driver", driver, "--term", str(term)]
+        arguments += ["--refresh-floor", str(refresh_floor)]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "clawproto_cli", *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
