@@ -97,8 +97,8 @@ def test_two_members_share_and_the_one_that_stays_takes_over(api: Api, hub: HubT
             async with api.fleet(accounts) as two:
                 await until(lambda: one.totals.ready == two.totals.ready == 5)
                 assert set(one.members) == {one.name, two.name}
-                assert {view.owner for view in one.accounts} == {one.name, two.name}
-                assert Counter(view.standing for view in two.accounts) == {"ready": 5, "elsewhere": 5}
+                await until(lambda: {view.owner for view in one.accounts} == {one.name, two.name})
+                await until(lambda: Counter(view.standing for view in two.accounts) == {"ready": 5, "elsewhere": 5})
             assert two.totals.owned == 0
             await until(lambda: one.totals.ready == 10)
             assert one.totals.rotations == sum(view.rotations for view in one.accounts)
@@ -120,8 +120,8 @@ def test_tokens_are_rotated_while_accounts_move(api: Api, hub: HubThread) -> Non
                 async with api.fleet(accounts) as two:
                     await until(lambda: one.totals.ready == two.totals.ready == 3)
                     await anyio.sleep(0.5)
-            await until(lambda: all(one.rotations for one in one.accounts))
-            assert all(one.expires_at_ms and one.refresh_at_ms for one in one.accounts)
+            await until(lambda: all(view.rotations for view in one.accounts))
+            await until(lambda: all(view.expires_at_ms and view.refresh_at_ms for view in one.accounts))
 
     api.run(main)
     state: Any = hub.call(lambda machine: machine.state())
