@@ -102,6 +102,7 @@ class Fleet(FleetBase[Client]):
                 async with connect(
                     self._work.store_of(session.account),
                     **self._settings,
+                    exclusive=False,  # the lease is the fleet's
                     http=self._http,
                     throttle=self._throttle,
                     observer=self._observer(session.account),

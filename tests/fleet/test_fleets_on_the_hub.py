@@ -313,10 +313,13 @@ def test_an_error_of_the_block_comes_out_as_it_is(api: Api, hub: HubThread) -> N
     accounts, _ = paired(hub, 1)
 
     async def main() -> None:
-        with pytest.raises(ZeroDivisionError):
+        async def work() -> None:
             async with api.fleet(accounts) as fleet:
                 await until(lambda: fleet.totals.ready == 1)
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await work()
         assert await accounts.members() == {}
 
     api.run(main)
