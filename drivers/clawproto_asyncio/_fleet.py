@@ -195,6 +195,10 @@ class Fleet(FleetBase[Client]):
         _ = self._spawn(session.client.aclose(), f"end of {account}")
         self._loop.call_later(HANDLER_PATIENCE, session.task.end)
 
+    def _state_of(self, account: str) -> object:
+        session = self._sessions.get(account)
+        return None if session is None or session.client is None else session.client.state
+
     def _depart(self) -> None:
         _ = self._spawn(self._leave(), "departure")
 

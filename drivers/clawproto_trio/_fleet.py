@@ -152,6 +152,10 @@ class Fleet(FleetBase[Client]):
         session.scope.deadline = trio.current_time() + HANDLER_PATIENCE
         self._nursery.start_soon(session.client.aclose)
 
+    def _state_of(self, account: str) -> object:
+        session = self._sessions.get(account)
+        return None if session is None or session.client is None else session.client.state
+
     def _depart(self) -> None:
         if self._nursery is not None:
             self._nursery.start_soon(self._leave)

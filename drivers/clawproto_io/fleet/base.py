@@ -139,7 +139,7 @@ class FleetBase(ABC, Generic[C]):
     @property
     def accounts(self) -> tuple[AccountView, ...]:
         """All accounts of the store, by name, as of the last look at it."""
-        return self._board.views(self._machine, self._clock.now())
+        return self._board.views(self._machine, self._state_of)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -180,6 +180,10 @@ class FleetBase(ABC, Generic[C]):
     @abstractmethod
     def _stop(self, account: str) -> None:
         """Bring it to its end."""
+
+    @abstractmethod
+    def _state_of(self, account: str) -> object:
+        """The state of its session; None if there is none."""
 
     @abstractmethod
     def _depart(self) -> None:
@@ -250,8 +254,8 @@ class FleetBase(ABC, Generic[C]):
     def _observer(self, account: str) -> Observer:
         tally = self._board.tally(account)
 
-        def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
-            for told in tally.observe(event, effects, state):
+        def observe(_now: Instant, _event: Event, effects: tuple[Effect, ...], _state: object) -> None:
+            for told in tally.observe(effects):
                 self._note(account, tally, told)
 
         return observe
@@ -263,7 +267,7 @@ class FleetBase(ABC, Generic[C]):
                 what = "ready"
             case app_events.Disconnected(planned=False):
                 what = "disconnected"
-            case app_events.TokensRotated():
+            case app_events.TokensRotated(adopted=False):
                 what = "rotated"
             case app_events.LoggedOut() | app_events.CredentialsNeeded():
                 what = "logged-out"

@@ -1,6 +1,6 @@
 """What is known of a fleet's accounts and sessions, for tables and programs. Nothing of it is secret."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
 from attrs import define, frozen
@@ -8,8 +8,6 @@ from attrs import define, frozen
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.effects import Effect, Emit, Resolve
-from clawproto.events import Event, Stop
-from clawproto.instant import Instant
 from clawproto.results import Receipt
 from clawproto.state import State
 from clawproto_io.fleet.messages import Surveyed
@@ -93,13 +91,10 @@ class Tally:
     """What one session has lived through, counted from its steps.
 
     Attributes:
-        state: the latest.
-        is_over: it was stopped, or cannot go on without being paired again.
+        needs_pairing: it cannot go on without being paired again.
     """
 
-    state: State | None = None
     ready: bool = False
-    is_over: bool = False
     needs_pairing: bool = False
     connects: int = 0
     rotations: int = 0
@@ -109,14 +104,10 @@ class Tally:
 
     def begin(self) -> None:
         """Another session begins."""
-        self.state, self.ready, self.is_over, self.needs_pairing = None, False, False, False
+        self.ready = self.needs_pairing = False
 
-    def observe(self, event: Event, effects: tuple[Effect, ...], state: object) -> list[AppEvent]:
-        """Count a step; return what it told the application about the session."""
-        if isinstance(state, State):
-            self.state = state
-        if isinstance(event, Stop):
-            self.is_over = True
+    def observe(self, effects: tuple[Effect, ...]) -> list[AppEvent]:
+        """Count a step; return what it told the application."""
         told: list[AppEvent] = []
         for effect in effects:
             if isinstance(effect, Emit):
@@ -137,10 +128,10 @@ class Tally:
                 self.ready = False
                 if not event.planned:
                     self.note = f"disconnected {'' if event.code is None else event.code} {event.reason}".strip()
-            case app_events.TokensRotated():
+            case app_events.TokensRotated(adopted=False):
                 self.rotations += 1
             case app_events.LoggedOut() | app_events.CredentialsNeeded():
-                self.is_over = self.needs_pairing = True
+                self.needs_pairing = True
                 self.note = event.text
             case app_events.RefreshDelayed():
                 self.note = f"refresh failed: {event.text}"
@@ -170,8 +161,12 @@ class Board:
         news = [FleetNews("member-joined", member=one) for one in event.members if one not in before]
         return news + [FleetNews("member-gone", member=one) for one in before if one not in event.members]
 
-    def views(self, machine: Ownership, now: Instant) -> tuple[AccountView, ...]:
-        """All accounts of the store, by name."""
+    def views(self, machine: Ownership, state_of: Callable[[str], object]) -> tuple[AccountView, ...]:
+        """All accounts of the store, by name.
+
+        Args:
+            state_of: the state of a session that runs here.
+        """
         phases, owned = machine.phases, machine.owned
         views: list[AccountView] = []
         for row in self._rows:
@@ -189,17 +184,16 @@ class Board:
                         standing = "ending"
             elif owner == self._me:
                 owner, standing = None, "free" if row.paired else "unpaired"
-            tokens = None if tally.state is None or standing not in ("ready", "connecting") else tally.state.tokens
-            times = None if tokens is None else tokens.times
+            state = state_of(row.name) if standing in ("ready", "connecting") else None
+            tokens = state.tokens if isinstance(state, State) else None
+            times, offset = (None, 0) if tokens is None else (tokens.times, tokens.offset)
             views.append(
                 AccountView(
                     name=row.name,
                     user_id=row.user_id,
                     standing=standing,
                     owner=owner,
-                    expires_at_ms=None
-                    if times is None or tokens is None
-                    else times.local(times.expires_at_ms, tokens.offset),
+                    expires_at_ms=None if times is None else times.local(times.expires_at_ms, offset),
                     refresh_at_ms=None if tokens is None else tokens.proactive_at,
                     connects=tally.connects,
                     rotations=tally.rotations,
