@@ -29,6 +29,8 @@ _STATUS = (
     app_events.RefreshDelayed,
     app_events.SaveAlarm,
     app_events.SaveRecovered,
+    app_events.MessagesUnsaved,
+    app_events.MessagesSaved,
     app_events.ClockSkewed,
     app_events.TokenNotNewer,
     app_events.ChatGated,
@@ -67,6 +69,7 @@ class Mailbox:
         settle: called with the delivery number of each event that the application is done with.
 
     Attributes:
+        ahead, ahead_size: events that are on their way into the mailbox and count already, and the sum of their sizes.
         settler: what messages that are handed out are settled through.
         displaced: how many events about the session made room for newer ones.
     """
@@ -77,6 +80,8 @@ class Mailbox:
         self._settle = settle
         self._items: deque[_Item] = deque()
         self._size = 0
+        self.ahead = 0
+        self.ahead_size = 0
         self._handed_out: dict[int, _Item] = {}  # by identity of the event, since equal events may be two deliveries
         self.settler: Settler | None = None
         self.displaced = 0
@@ -88,16 +93,17 @@ class Mailbox:
     def is_full(self) -> bool:
         """At or above the high watermark. What was handed out and is not settled counts as well: it is not acknowledged
         either, and the hub kicks whoever owes it too many acks (R2-25)."""
-        return self._unsettled >= self._limit.events or self._size >= self._limit.size
+        return self._unsettled >= self._limit.events or self._size + self.ahead_size >= self._limit.size
 
     @property
     def is_drained(self) -> bool:
         """At or below the low watermark."""
-        return self._unsettled * 2 <= self._limit.events and self._size * 2 <= self._limit.size
+        size = self._size + self.ahead_size
+        return self._unsettled * 2 <= self._limit.events and size * 2 <= self._limit.size
 
     @property
     def _unsettled(self) -> int:
-        return len(self._items) + len(self._handed_out)
+        return len(self._items) + len(self._handed_out) + self.ahead
 
     def put(self, event: AppEvent, delivery: int | None, size: int) -> None:
         """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
@@ -117,6 +123,11 @@ class Mailbox:
         if isinstance(item.event, app_events.MessageReceived):
             object.__setattr__(item.event, "_settler", self.settler)
         return item.event
+
+    def number_of(self, event: AppEvent) -> int | None:
+        """The number of an event that was handed out and is not settled; None if it has none."""
+        item = self._handed_out.get(id(event))
+        return None if item is None else item.delivery
 
     def settle_handed_out(self) -> None:
         """The application has come back for more: in ``auto`` mode it is done with what it got. In ``explicit`` mode

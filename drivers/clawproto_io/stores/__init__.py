@@ -3,6 +3,7 @@
 from clawproto_io.stores.base import AccountStore, CredentialStore
 from clawproto_io.stores.memory import FaultyStore, MemoryStore
 from clawproto_io.stores.memory_accounts import MemoryAccounts
+from clawproto_io.stores.memory_messages import MemoryMessageStore
 from clawproto_io.stores.places import open_accounts, open_store, place_of
 from clawproto_io.stores.sealing import StoreKey
 from clawproto_io.stores.sqlite import SqliteStore
@@ -13,6 +14,7 @@ __all__ = [
     "CredentialStore",
     "FaultyStore",
     "MemoryAccounts",
+    "MemoryMessageStore",
     "MemoryStore",
     "SqliteAccounts",
     "SqliteStore",
