@@ -87,6 +87,11 @@ def takeovers(hub: HubThread) -> object:
     return hub.call(lambda machine: machine.state()["takeovers"])
 
 
+def unacknowledged(hub: HubThread) -> int:
+    state: Any = hub.call(lambda machine: machine.state())
+    return int(state["connections"][0]["unacked"])
+
+
 @pytest.mark.rule("CLOSE-11")
 def test_two_members_share_and_the_one_that_stays_takes_over(api: Api, hub: HubThread) -> None:
     accounts, _ = paired(hub, 10)
@@ -161,9 +166,39 @@ def test_without_a_handler_messages_are_settled(api: Api, hub: HubThread) -> Non
             await until(lambda: fleet.totals.ready == 1)
             hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, "hello"))
             await until(lambda: fleet.totals.received == 1)
-            await until(lambda: hub.call(lambda machine: machine.state()["connections"])[0]["unacked"] == 0)
+            await until(lambda: unacknowledged(hub) == 0)
 
     api.run(main)
+
+
+@pytest.mark.rule("R2-10")
+def test_a_message_that_one_member_did_not_handle_is_handed_out_by_the_next(api: Api, hub: HubThread) -> None:
+    accounts, agents = paired(hub, 1)
+    (agent,) = agents.values()
+    seen: list[str] = []
+
+    async def never_done(client: Any, account: str) -> None:
+        async for event in client:
+            if isinstance(event, MessageReceived):
+                seen.append(f"first: {event.text}")
+                await anyio.sleep_forever()
+
+    async def handle(client: Any, account: str) -> None:
+        async for event in client:
+            if isinstance(event, MessageReceived):
+                seen += [f"second: {event.text}"]
+
+    async def main() -> None:
+        async with api.fleet(accounts, never_done) as fleet:
+            await until(lambda: fleet.totals.ready == 1)
+            hub.call(lambda machine: machine.post(agent.conversation_id, agent.owner_id, "hello"))
+            await until(lambda: seen)
+        hub.call(lambda machine: machine.prune(agent.user_id, 0))  # the hub has it no more; the store has it
+        async with api.fleet(accounts, handle):
+            await until(lambda: len(seen) == 2)
+
+    api.run(main)
+    assert seen == ["first: hello", "second: hello"]
 
 
 def test_a_handler_that_fails_or_leaves_early_is_called_again(

@@ -1,14 +1,16 @@
 """Many accounts in memory, shared by the members of one process. For tests and demonstrations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from anyio.lowlevel import checkpoint
 from attrs import define
 
 from clawproto.credentials import Credentials, Intent
+from clawproto.keeping import Backlog, Change, Filed
 from clawproto_io.errors import LeaseLost, StoreError
-from clawproto_io.stores.base import AccountRow, CredentialStore, LeaseRow, check_account
+from clawproto_io.stores.base import AccountRow, CredentialStore, LeaseRow, MessageStore, check_account
 from clawproto_io.stores.memory import MemoryStore
+from clawproto_io.stores.memory_messages import MemoryMessageStore
 
 
 @define
@@ -22,11 +24,13 @@ class MemoryAccounts:
 
     Attributes:
         records: the accounts, free to be read and replaced by a test.
+        kept: their messages.
         unreachable: while True every method of it and of its accounts fails, and changes nothing.
     """
 
     def __init__(self, credentials: Mapping[str, Credentials] | None = None) -> None:
         self.records = {name: MemoryStore(record) for name, record in (credentials or {}).items()}
+        self.kept: dict[str, MemoryMessageStore] = {}
         self.unreachable = False
         self._leases: dict[str, _Lease] = {}
         self._beats: dict[str, int] = {}
@@ -127,13 +131,18 @@ class MemoryAccounts:
 
 
 class MemoryAccount:
-    """One account of `MemoryAccounts`: a `CredentialStore` and a `LeaseStore`. Each of these may act under a lease of
-    its own."""
+    """One account of `MemoryAccounts`: a `CredentialStore` and a `LeaseStore` that keeps messages. Each may act under a
+    lease of its own."""
 
     def __init__(self, accounts: MemoryAccounts, name: str) -> None:
         self.name = name
         self._accounts = accounts
         self._fence: int | None = None
+
+    @property
+    def messages(self) -> MessageStore:
+        """See `HasMessages`."""
+        return _Messages(self, self._accounts)
 
     async def load(self) -> Credentials | None:
         """See `CredentialStore.load`."""
@@ -149,13 +158,13 @@ class MemoryAccount:
     async def record_intent(self, intent: Intent) -> int:
         """See `CredentialStore.record_intent`."""
         await self._accounts.reach()
-        self._check_fence()
+        self.check_fence()
         return await self._record.record_intent(intent)
 
     async def forget(self, refused: str, replaces: int) -> int:
         """See `CredentialStore.forget`."""
         await self._accounts.reach()
-        self._check_fence()
+        self.check_fence()
         return await self._record.forget(refused, replaces)
 
     async def remember_device(self, device_id: str) -> None:
@@ -199,6 +208,31 @@ class MemoryAccount:
     def _record(self) -> CredentialStore:
         return self._accounts.records.setdefault(self.name, MemoryStore())
 
-    def _check_fence(self) -> None:
+    def check_fence(self) -> None:
+        """Raise `LeaseLost` if somebody else has taken over."""
         if self._fence is not None and self._accounts.held(self.name, self._fence) is None:
             raise LeaseLost("memory")
+
+
+class _Messages:
+    """The messages of an account, under the lease of its store."""
+
+    def __init__(self, account: MemoryAccount, accounts: MemoryAccounts) -> None:
+        self._account = account
+        self._accounts = accounts
+        self._kept = accounts.kept.setdefault(account.name, MemoryMessageStore())
+
+    async def backlog(self) -> Backlog:
+        """See `MessageStore.backlog`."""
+        await self._accounts.reach()
+        return await self._kept.backlog()
+
+    async def commit(self, changes: Sequence[Change]) -> tuple[Filed, ...]:
+        """See `MessageStore.commit`."""
+        await self._accounts.reach()
+        self._account.check_fence()
+        return await self._kept.commit(changes)
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+        await checkpoint()
