@@ -15,6 +15,7 @@ gets through all the same is taken for a wish to stop: each task reports what it
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import assert_never
 
 from websockets.asyncio.client import ClientConnection
@@ -183,7 +184,7 @@ class Driver:
             if link is not None and self._opens_sockets:
                 socket = self._sockets[opening.generation] = _Socket(link)
                 socket.task = self._spawn(self._run_socket(opening, socket), f"socket {opening.generation}")
-                socket.task.add_done_callback(lambda _, number=opening.generation: self._socket_gone(number))
+                socket.task.add_done_callback(partial(self._socket_gone, opening.generation))
         while engine.aborts:
             dropped = self._sockets.get(engine.aborts.popleft())
             if dropped is not None and dropped.task is not None:
@@ -333,7 +334,7 @@ class Driver:
             websocket.transport.abort()
         self.engine.handle(Closed(generation, code, reason))
 
-    def _socket_gone(self, generation: int) -> None:
+    def _socket_gone(self, generation: int, _task: object) -> None:
         """Not at the end of its task: one that is dropped before it has begun never gets there."""
         del self._sockets[generation]
         self._check_finished()

@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from attrs import evolve
 import clawproto_asyncio
 import clawproto_trio
 from clawproto.app_events import MessageReceived
-from clawproto.hub import HubAgent
+from clawproto.hub import Hub, HubAgent
 from clawproto.policy import Policy
 from clawproto_io.fleet.board import AccountView, FleetNews
 from clawproto_io.fleet.policy import FleetPolicy
@@ -57,7 +58,10 @@ class Api:
             trio.run(bounded)
 
     def fleet(self, accounts: Any, handler: Any = None, **settings: Any) -> AbstractAsyncContextManager[Any]:
-        return self._driver.fleet(accounts, handler, **{"fleet_policy": FLEET, "policy": POLICY, **settings})
+        made: AbstractAsyncContextManager[Any] = self._driver.fleet(
+            accounts, handler, **{"fleet_policy": FLEET, "policy": POLICY, **settings}
+        )
+        return made
 
     async def run_fleet(self, accounts: Any, **settings: Any) -> None:
         await self._driver.run_fleet(accounts, fleet_policy=FLEET, policy=POLICY, **settings)
@@ -79,12 +83,17 @@ def paired(hub: HubThread, number: int) -> tuple[MemoryAccounts, dict[str, HubAg
 
 
 def view(fleet: Any, name: str) -> AccountView:
-    (found,) = (one for one in fleet.accounts if one.name == name)
+    views: tuple[AccountView, ...] = fleet.accounts
+    (found,) = (one for one in views if one.name == name)
     return found
 
 
 def takeovers(hub: HubThread) -> object:
     return hub.call(lambda machine: machine.state()["takeovers"])
+
+
+def post(machine: Hub, agent: HubAgent, text: str) -> None:
+    machine.post(agent.conversation_id, agent.owner_id, text)
 
 
 def unacknowledged(hub: HubThread) -> int:
@@ -150,7 +159,7 @@ def test_a_handler_gets_each_session_with_its_name(api: Api, hub: HubThread) -> 
         async with api.fleet(accounts, handler) as fleet:
             await until(lambda: fleet.totals.ready == 4)
             for name, agent in agents.items():
-                hub.call(lambda machine, at=agent, text=name: machine.post(at.conversation_id, at.owner_id, text))
+                hub.call(partial(post, agent=agent, text=name))
             await until(lambda: fleet.totals.sent == fleet.totals.received == 4)
 
     api.run(main)
@@ -186,7 +195,7 @@ def test_a_message_that_one_member_did_not_handle_is_handed_out_by_the_next(api:
     async def handle(client: Any, account: str) -> None:
         async for event in client:
             if isinstance(event, MessageReceived):
-                seen += [f"second: {event.text}"]
+                seen.extend((f"second: {event.text}",))
 
     async def main() -> None:
         async with api.fleet(accounts, never_done) as fleet:

@@ -146,9 +146,12 @@ def test_no_gate_no_waiting() -> None:
 
 
 def test_numbers_that_cannot_be() -> None:
-    for numbers in ({"sockets_per_second": 0}, {"sockets_at_once": 0}, {"refreshes_per_second": -1.0}):
-        with pytest.raises(ValueError, match="at least one"):
-            Throttle(**numbers)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="at least one"):
+        Throttle(sockets_per_second=0)
+    with pytest.raises(ValueError, match="at least one"):
+        Throttle(refreshes_at_once=0)
+    with pytest.raises(ValueError, match="at least one"):
+        Throttle(refreshes_per_second=-1.0)
 
 
 def test_the_reason_is_told_in_words() -> None:

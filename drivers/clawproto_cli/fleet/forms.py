@@ -37,8 +37,8 @@ def news_form(news: FleetNews, at_ms: int) -> dict[str, Json]:
 def news_line(news: FleetNews, at_ms: int) -> tuple[str, str]:
     """One line, and its style."""
     subject = news.account if news.account is not None else f"member {person(news.member or '')}"
-    words = f"{clock_time(at_ms)}  {subject} {_WORDS[news.what]} {news.detail}"
-    return printable(" ".join(words.split())), _STYLES.get(news.what, "")
+    words = " ".join(part for part in (subject, _WORDS[news.what], news.detail) if part)
+    return f"{clock_time(at_ms)}  {printable(words)}", _STYLES.get(news.what, "")
 
 
 def totals_form(fleet: Fleet, at_ms: int) -> dict[str, Json]:
