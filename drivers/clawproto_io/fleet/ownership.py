@@ -22,6 +22,7 @@ Whatever the store says to be somebody else's goes from anywhere to "not ours"; 
 
 from collections import deque
 from collections.abc import Mapping
+from math import ceil
 from typing import Literal, TypeAlias, assert_never
 
 from attrs import define
@@ -90,6 +91,7 @@ class Ownership:
         self._beat_due_ms: int | None = 0
         self._survey_due_ms: int | None = None  # the first one follows the first sign of life
         self._next_start_ms = 0
+        self._looked_ms = 0
         self._joined_ms: int | None = None
         self._in_touch_ms: int | None = None
         self._held_back = False
@@ -241,6 +243,7 @@ class Ownership:
     def _surveyed(self, event: Surveyed, now_ms: int) -> None:
         if self._leaving:
             return
+        since_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
         self._survey_due_ms = now_ms + max(1, round(self._policy.survey_ms * (0.75 + self._unit() / 2)))
         self._given = {name: at for name, at in self._given.items() if at >= event.began_ms}
         view = self._lookout.look(event, self._held, now_ms)
@@ -254,11 +257,11 @@ class Ownership:
             if held.phase == "waiting" or name not in view.rows:  # a session that runs sees a logout by itself
                 self._release(name)
         if self._joined_ms is not None and event.began_ms >= self._joined_ms + self._policy.survey_ms // 2:
-            self._share_out(view)
+            self._share_out(view, since_ms)
 
     # --- sharing ---
 
-    def _share_out(self, view: View) -> None:
+    def _share_out(self, view: View, since_ms: int) -> None:
         share, free = view.share, view.free
         mine = sum(held.keep and held.phase in ("taking", "waiting", "running") for held in self._held.values())
         missing = sum(max(0, share.low - load) for load in view.loads.values())
@@ -269,7 +272,9 @@ class Ownership:
         self._wanted = deque([*free[:count], *nobodys])  # better too many here than nowhere
         excess = mine - share.high
         if excess > 0:
-            self._shed(-(-excess // 3), view)
+            # A third with each look, or more if looks take long, so that all has moved within the term.
+            part = min(1.0, max(1 / 3, since_ms / (3 * self._policy.survey_ms)))
+            self._shed(ceil(excess * part), view)
         elif excess == 0 and mine > share.low and missing and not free:
             rich = sorted([self._me, *(member for member, load in view.loads.items() if load > share.low)])
             if rich.index(self._me) < missing:
