@@ -120,7 +120,7 @@ class Engine:
         observer: for journals and diagnosis; must not raise, so a driver wraps what the application gives it.
         keeps_messages: there is a message store (`clawproto.keeper`); the session has `Config.keep_sends` then.
         policy: the session's; for the commits.
-        on_notice: called with news about the message store, which come from no step; must not raise.
+        on_notice: called with everything for the application but messages, as it comes; must not raise.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class Engine:
     def _finish_step(self) -> None:
         if self.keeper is not None:
             self.keeper.advance(self._now())
-        if self.mailbox.is_full and not self.paused and self._started and not self.stopped:
+        if not self.paused and self.mailbox.is_full and self._started and not self.stopped:
             self.paused = True
             self._step(ReceiverPaused())
         self.on_step()
@@ -314,12 +314,28 @@ class Engine:
     def _step(self, event: Event) -> None:
         now = self._now()
         effects = self.session.handle(event, now)
-        self._note(event)
-        size = len(event.data) if isinstance(event, FrameReceived) else _SMALL
+        if isinstance(event, FrameReceived):
+            size = len(event.data)
+        else:
+            size = _SMALL
+            if not isinstance(event, Settle):
+                self._note(event)
         for effect in effects:
-            self._sort(effect, size)
-        if self._observer is not None:
+            if isinstance(effect, Emit):
+                self._emit(effect.event, effect.delivery, size)
+            else:
+                self._sort(effect)
+        if self._observer is not None:  # the state is put together for those who look at it
             self._observer(now, event, effects, self.session.state)
+
+    def _emit(self, event: AppEvent, delivery: int | None, size: int) -> None:
+        if not isinstance(event, app_events.MessageReceived):
+            self._note_status(event)
+            self._on_notice(event)
+        if self.keeper is None:
+            self.mailbox.put(event, delivery, size)
+        else:
+            self.keeper.arrived(event, delivery, size)
 
     def _note(self, event: Event) -> None:
         match event:
@@ -339,17 +355,13 @@ class Engine:
             case _:
                 pass
 
-    def _sort(self, effect: Effect, size: int) -> None:
+    def _sort(self, effect: Effect) -> None:
         match effect:
             case SendFrame(generation):
                 if (link := self.links.get(generation)) is not None:
                     link.outgoing.append(effect)
-            case Emit(event, delivery):
-                self._note_status(event)
-                if self.keeper is None:
-                    self.mailbox.put(event, delivery, size)
-                else:
-                    self.keeper.arrived(event, delivery, size)
+            case Emit():
+                pass  # has been handed on
             case Keep():
                 assert self.keeper is not None, "Config.keep_sends needs an engine that keeps messages"
                 self.keeper.keep(effect)

@@ -350,6 +350,13 @@ class Session:
         self._state = State(config)
         self._traffic: Traffic | None = None
 
+    @classmethod
+    def of(cls, state: State) -> "Session":
+        """A session that goes on from ``state``, which stays as it is."""
+        session = cls(state.config)
+        session._state = state
+        return session
+
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
         if isinstance(event, FrameReceived | Settle):

@@ -19,6 +19,7 @@ from clawproto.effects import Effect, Emit, Keep
 from clawproto.events import Event, Start
 from clawproto.filing import Filing
 from clawproto.keeper import Commit, CommitFailed, CommitReport, Committed, Keeper
+from clawproto.keeping import Handled
 from clawproto.mailbox import InboxLimit, Mailbox
 from clawproto.testing.world import Member, SettleMode, World
 from clawproto.timing import earliest
@@ -40,6 +41,7 @@ class DurableMember(Member):
         super().__init__(world, evolve(config, keep_sends=True), record, settle)
         self.filing = Filing()
         self.rows: list[int] = []
+        self._handled: set[int] = set()  # as the store knows
         self.failing = 0
         self.lost_reports = 0
         self._begin_life()
@@ -107,6 +109,7 @@ class DurableMember(Member):
             report = CommitFailed(commit.number, "disk full")
         else:
             report = Committed(commit.number, self.filing.commit(commit.changes))
+            self._handled.update(change.row for change in commit.changes if isinstance(change, Handled))
             if self.lost_reports > 0:
                 self.lost_reports -= 1
                 report = CommitFailed(commit.number, "input/output error")
@@ -129,7 +132,7 @@ class DurableMember(Member):
         row = self.mailbox.number_of(event)
         if row is None:
             return
-        assert row in self.filing.waiting, "the application is told again of what it was done with"
+        assert row not in self._handled, "the application is told again of what it was done with"
         self.rows.append(row)
         if self._settle == "explicit":
             self.held[row] = event

@@ -10,7 +10,7 @@ from attrs import frozen
 from clawproto import app_events
 from clawproto.config import Config, Features
 from clawproto.credentials import Guard
-from clawproto.effects import Effect, Emit
+from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
 from clawproto.events import Event, Start
 from clawproto.instant import Instant
@@ -174,7 +174,7 @@ def assemble(
             now=clock.now,
             inbox_limit=inbox_limit or InboxLimit(),
             settle=settle,
-            observer=_observe(log, observer),
+            observer=None if observer is None else _guarded(log, observer),
             keeps_messages=kept is not None,
             policy=policy,
             on_notice=lambda event: _log_event(log, event),
@@ -208,16 +208,12 @@ def _message_store(store: CredentialStore, wanted: MessageStore | Literal[False]
 # --- logging ------------------------------------------------------------------------------------------------------
 
 
-def _observe(log: logging.Logger, observer: Observer | None) -> Observer:
+def _guarded(log: logging.Logger, observer: Observer) -> Observer:
     def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
-        for effect in effects:
-            if isinstance(effect, Emit):
-                _log_event(log, effect.event)
-        if observer is not None:
-            try:
-                observer(now, event, effects, state)
-            except Exception:
-                log.exception("the observer failed")
+        try:
+            observer(now, event, effects, state)
+        except Exception:
+            log.exception("the observer failed")
 
     return observe
 

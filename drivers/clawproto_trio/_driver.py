@@ -176,7 +176,9 @@ class Driver:
         engine = self.engine
         if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
-        if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
+        if not self.changed.is_set() and (
+            engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed
+        ):
             self.changed.set()
 
     def _check_finished(self) -> None:
@@ -261,7 +263,8 @@ class Driver:
         generation = socket.link.generation
         try:
             while True:
-                await socket.readable.wait()
+                if not socket.readable.is_set():
+                    await socket.readable.wait()
                 # As bytes, since the library would close the socket over a text that is no UTF-8 (ENV-12).
                 self.engine.receive(generation, await websocket.recv(decode=False))
         except ConnectionClosed as error:
