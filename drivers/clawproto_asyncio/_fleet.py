@@ -140,7 +140,7 @@ class Fleet(FleetBase[Client]):
                 exclusive=False,  # the lease is the fleet's
                 http=self._http,
                 throttle=self._throttle,
-                observer=self._observer(session.account),
+                on_notice=self._listener(session.account),
                 clock=self._clock,
             ) as client:
                 session.client = client
@@ -156,6 +156,7 @@ class Fleet(FleetBase[Client]):
                 session.stopping = True
                 self.stop()
         finally:
+            self._count(session.account, session.client)
             session.client = None
         del self._sessions[session.account]
         self._session_ended(session.account, error, session.stopping)
@@ -195,9 +196,9 @@ class Fleet(FleetBase[Client]):
         _ = self._spawn(session.client.aclose(), f"end of {account}")
         self._loop.call_later(HANDLER_PATIENCE, session.task.end)
 
-    def _state_of(self, account: str) -> object:
+    def _client_of(self, account: str) -> Client | None:
         session = self._sessions.get(account)
-        return None if session is None or session.client is None else session.client.state
+        return None if session is None else session.client
 
     def _depart(self) -> None:
         _ = self._spawn(self._leave(), "departure")

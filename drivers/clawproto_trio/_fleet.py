@@ -105,7 +105,7 @@ class Fleet(FleetBase[Client]):
                     exclusive=False,  # the lease is the fleet's
                     http=self._http,
                     throttle=self._throttle,
-                    observer=self._observer(session.account),
+                    on_notice=self._listener(session.account),
                     clock=self._clock,
                 ) as client:
                     session.client = client
@@ -117,6 +117,7 @@ class Fleet(FleetBase[Client]):
             except Exception as caught:
                 error = caught
             finally:
+                self._count(session.account, session.client)
                 session.client = None
         del self._sessions[session.account]
         if not self._departed.is_set():
@@ -152,9 +153,9 @@ class Fleet(FleetBase[Client]):
         session.scope.deadline = trio.current_time() + HANDLER_PATIENCE
         self._nursery.start_soon(session.client.aclose)
 
-    def _state_of(self, account: str) -> object:
+    def _client_of(self, account: str) -> Client | None:
         session = self._sessions.get(account)
-        return None if session is None or session.client is None else session.client.state
+        return None if session is None else session.client
 
     def _depart(self) -> None:
         if self._nursery is not None:

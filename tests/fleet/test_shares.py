@@ -11,8 +11,6 @@ from rich.console import Console
 
 import clawproto_io.fleet
 from clawproto.app_events import CredentialsNeeded, Disconnected, Ready, TokensRotated
-from clawproto.effects import Emit, Resolve
-from clawproto.results import Receipt
 from clawproto_cli.fleet.forms import news_form, news_line, person, sum_up
 from clawproto_cli.fleet.table import table_of
 from clawproto_io.fleet.board import AccountView, FleetNews, Tally, Totals
@@ -98,13 +96,13 @@ def test_the_deciding_half_knows_no_clock_and_no_loop() -> None:
 
 def test_a_tally_counts_what_a_session_lives_through() -> None:
     tally = Tally()
-    tally.observe((Emit(Ready("device", "v2"), None),))
-    tally.observe((Emit(TokensRotated(1, 2), None), Emit(TokensRotated(1, 2, adopted=True), None)))
-    tally.observe((Resolve(1, Receipt("cnv_1", "msg-1", 5, "msg-1")),))
-    assert (tally.ready, tally.connects, tally.rotations, tally.sent) == (True, 1, 1, 1)
-    tally.observe((Emit(Disconnected(1006, "gone", 500), None),))
+    tally.note_event(Ready("device", "v2"))
+    tally.note_event(TokensRotated(1, 2))
+    tally.note_event(TokensRotated(1, 2, adopted=True))
+    assert (tally.ready, tally.connects, tally.rotations, tally.counts(None)) == (True, 1, 1, (0, 0))
+    tally.note_event(Disconnected(1006, "gone", 500))
     assert (tally.ready, tally.note) == (False, "disconnected 1006 gone")
-    tally.observe((Emit(CredentialsNeeded("nothing to refresh with"), None),))
+    tally.note_event(CredentialsNeeded("nothing to refresh with"))
     assert (tally.needs_pairing, tally.note) == (True, "nothing to refresh with")
     tally.begin()
     assert not tally.needs_pairing

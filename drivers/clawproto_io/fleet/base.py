@@ -17,13 +17,10 @@ from attrs import frozen
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Features
-from clawproto.effects import Effect
-from clawproto.engine import Observer
 from clawproto.errors import ClawProtoError, LoggedOut, NotPaired, SessionClosed, SessionTakenOver
-from clawproto.events import Event
-from clawproto.instant import Instant
 from clawproto.mailbox import InboxLimit
 from clawproto.policy import Policy
+from clawproto_io.client_base import ClientBase
 from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.errors import LeaseLost, StoreError
 from clawproto_io.fleet.board import AccountView, Board, FleetNews, Tally, Totals, What
@@ -61,7 +58,7 @@ HANDLER_PATIENCE = 5.0  # seconds that a handler gets to return after its sessio
 
 log = logger("fleet")
 
-C = TypeVar("C")
+C = TypeVar("C", bound=ClientBase)
 
 
 class SessionSettings(TypedDict, total=False):
@@ -139,7 +136,7 @@ class FleetBase(ABC, Generic[C]):
     @property
     def accounts(self) -> tuple[AccountView, ...]:
         """All accounts of the store, by name, as of the last look at it."""
-        return self._board.views(self._machine, self._state_of)
+        return self._board.views(self._machine, self._client_of)
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -149,7 +146,7 @@ class FleetBase(ABC, Generic[C]):
     @property
     def totals(self) -> Totals:
         """Sums over the accounts of this member."""
-        return self._board.totals(self._machine)
+        return self._board.totals(self._machine, self._client_of)
 
     @property
     def is_out_of_touch(self) -> bool:
@@ -182,8 +179,8 @@ class FleetBase(ABC, Generic[C]):
         """Bring it to its end."""
 
     @abstractmethod
-    def _state_of(self, account: str) -> object:
-        """The state of its session; None if there is none."""
+    def _client_of(self, account: str) -> C | None:
+        """That of a session that runs."""
 
     @abstractmethod
     def _depart(self) -> None:
@@ -251,16 +248,17 @@ class FleetBase(ABC, Generic[C]):
 
     # --- sessions ---
 
-    def _observer(self, account: str) -> Observer:
+    def _listener(self, account: str) -> Callable[[AppEvent], None]:
         tally = self._board.tally(account)
+        return lambda event: self._note(account, tally, event)
 
-        def observe(_now: Instant, _event: Event, effects: tuple[Effect, ...], _state: object) -> None:
-            for told in tally.observe(effects):
-                self._note(account, tally, told)
-
-        return observe
+    def _count(self, account: str, client: C | None) -> None:
+        """The session has ended; what it has counted is kept."""
+        if client is not None:
+            self._board.tally(account).add(client)
 
     def _note(self, account: str, tally: Tally, event: AppEvent) -> None:
+        tally.note_event(event)
         what: What | None = None
         match event:
             case app_events.Ready():

@@ -7,9 +7,8 @@ from attrs import define, frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
-from clawproto.effects import Effect, Emit, Resolve
-from clawproto.results import Receipt
 from clawproto.state import State
+from clawproto_io.client_base import ClientBase
 from clawproto_io.fleet.messages import Surveyed
 from clawproto_io.fleet.ownership import Ownership
 from clawproto_io.stores.base import AccountRow
@@ -49,7 +48,7 @@ class AccountView:
         refresh_at_ms: when the next rotation is due, by the local clock.
         connects: how often the session became ready while it was ours.
         rotations: new pairs, as long as it was ours.
-        received: messages handed to the handler.
+        received: messages that came, repeats included.
         sent: messages that the hub has accepted.
         failures: of its session, in a row.
         note: the last thing that went wrong.
@@ -88,7 +87,7 @@ class Totals:
 
 @define(eq=False)
 class Tally:
-    """What one session has lived through, counted from its steps.
+    """What the sessions of an account have lived through here.
 
     Attributes:
         needs_pairing: it cannot go on without being paired again.
@@ -106,21 +105,20 @@ class Tally:
         """Another session begins."""
         self.ready = self.needs_pairing = False
 
-    def observe(self, effects: tuple[Effect, ...]) -> list[AppEvent]:
-        """Count a step; return what it told the application."""
-        told: list[AppEvent] = []
-        for effect in effects:
-            if isinstance(effect, Emit):
-                self._count(effect.event)
-                told.append(effect.event)
-            elif isinstance(effect, Resolve) and isinstance(effect.result, Receipt):
-                self.sent += 1
-        return told
+    def add(self, client: ClientBase) -> None:
+        """The session of ``client`` has ended."""
+        received, sent = client.counts
+        self.received += received
+        self.sent += sent
 
-    def _count(self, event: AppEvent) -> None:
+    def counts(self, client: ClientBase | None) -> tuple[int, int]:
+        """Messages received and sent, with those of the session that runs."""
+        received, sent = (0, 0) if client is None else client.counts
+        return self.received + received, self.sent + sent
+
+    def note_event(self, event: AppEvent) -> None:
+        """Something has happened to the session that runs."""
         match event:
-            case app_events.MessageReceived():
-                self.received += 1
             case app_events.Ready():
                 self.ready = True
                 self.connects += 1
@@ -135,6 +133,8 @@ class Tally:
                 self.note = event.text
             case app_events.RefreshDelayed():
                 self.note = f"refresh failed: {event.text}"
+            case app_events.MessagesUnsaved():
+                self.note = f"messages cannot be saved: {event.detail}"
             case app_events.SaveAlarm():
                 self.note = f"the new tokens cannot be saved: {event.detail}"
             case _:
@@ -161,11 +161,11 @@ class Board:
         news = [FleetNews("member-joined", member=one) for one in event.members if one not in before]
         return news + [FleetNews("member-gone", member=one) for one in before if one not in event.members]
 
-    def views(self, machine: Ownership, state_of: Callable[[str], object]) -> tuple[AccountView, ...]:
+    def views(self, machine: Ownership, client_of: Callable[[str], ClientBase | None]) -> tuple[AccountView, ...]:
         """All accounts of the store, by name.
 
         Args:
-            state_of: the state of a session that runs here.
+            client_of: that of a session that runs here.
         """
         phases, owned = machine.phases, machine.owned
         views: list[AccountView] = []
@@ -184,7 +184,9 @@ class Board:
                         standing = "ending"
             elif owner == self._me:
                 owner, standing = None, "free" if row.paired else "unpaired"
-            state = state_of(row.name) if standing in ("ready", "connecting") else None
+            client = client_of(row.name)
+            received, sent = tally.counts(client)
+            state = client.state if client is not None and standing in ("ready", "connecting") else None
             tokens = state.tokens if isinstance(state, State) else None
             times, offset = (None, 0) if tokens is None else (tokens.times, tokens.offset)
             views.append(
@@ -197,22 +199,23 @@ class Board:
                     refresh_at_ms=None if tokens is None else tokens.proactive_at,
                     connects=tally.connects,
                     rotations=tally.rotations,
-                    received=tally.received,
-                    sent=tally.sent,
+                    received=received,
+                    sent=sent,
                     failures=machine.failures(row.name),
                     note=tally.note,
                 )
             )
         return tuple(views)
 
-    def totals(self, machine: Ownership) -> Totals:
+    def totals(self, machine: Ownership, client_of: Callable[[str], ClientBase | None]) -> Totals:
         """Sums."""
         tallies = self.tallies.values()
+        counts = [tally.counts(client_of(account)) for account, tally in self.tallies.items()]
         return Totals(
             owned=len(machine.owned),
             ready=sum(tally.ready for tally in tallies),
             connects=sum(tally.connects for tally in tallies),
             rotations=sum(tally.rotations for tally in tallies),
-            received=sum(tally.received for tally in tallies),
-            sent=sum(tally.sent for tally in tallies),
+            received=sum(received for received, _ in counts),
+            sent=sum(sent for _, sent in counts),
         )
