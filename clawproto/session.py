@@ -293,7 +293,7 @@ def _advance_activities(state: State, turn: Turn) -> State:
 
 
 def _is_traffic(before: State, after: State, turn: Turn) -> bool:
-    """Whether the step has changed nothing but link and inbox of a live connection, so that nobody else need be asked:
+    """Whether the step has changed nothing but link, inbox and sends of a live connection, so nobody else is asked:
     what they wait for is in their deadlines, or shows on the wall clock, which may jump (TOK-21)."""
     return (
         after.tokens is before.tokens
@@ -305,7 +305,7 @@ def _is_traffic(before: State, after: State, turn: Turn) -> bool:
         and after.pairing is before.pairing
         and isinstance(after.link.phase, Online)
         and isinstance(before.link.phase, Online)
-        and after.outbox is before.outbox
+        and after.outbox.gates is before.outbox.gates
         and not after.tokens.stopped
         and not tokens.is_due_by_wall(after.tokens, turn)
         and not len(after.signals.cards)
