@@ -5,9 +5,25 @@ import math
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from clawproto_io.fleet.messages import Evicted
+from clawproto_io.fleet.messages import (
+    Beat,
+    Beaten,
+    Evicted,
+    GiveBack,
+    GivenBack,
+    SessionEnded,
+    StartSession,
+    StopSession,
+    Survey,
+    Surveyed,
+    Take,
+    Taken,
+    Tick,
+)
+from clawproto_io.fleet.ownership import Ownership
 from clawproto_io.fleet.policy import FleetPolicy
-from clawproto_io.fleet.shares import Shard
+from clawproto_io.fleet.shares import Shard, member_name
+from clawproto_io.stores.base import AccountRow
 from tests.fleet.virtual import Fleet, Member
 
 TERM = FleetPolicy().term_ms
@@ -354,3 +370,49 @@ def act(fleet: Fleet, what: str, which: int) -> None:
             for account in list(member.running)[:which]:
                 if member.alive and not member.paused:
                     fleet.end_session(member, account, "failed")
+
+
+def taken(account: str = "robo") -> tuple[Ownership, int]:
+    """A machine that has just taken an account with fence 1, and the time."""
+    me = member_name("host:1:beef", Shard())
+    machine = Ownership(me, FleetPolicy(), b"seed")
+    row = AccountRow(account, "usr_1", True, None)
+    now = 1_000
+    assert machine.handle(Tick(), now) == (Beat(),)
+    assert machine.handle(Beaten(now, {}), now + 1) == (Survey(),)
+    assert machine.handle(Surveyed(now + 1, {me: 0}, (row,)), now + 2) == (), "it looks twice"
+    now += 2_000
+    assert machine.handle(Surveyed(now, {me: 0}, (row,)), now) == (Take(account, None),)
+    assert machine.handle(Taken(account, 1), now + 10) == (StartSession(account),)
+    return machine, now + 10
+
+
+def test_an_answer_that_is_older_than_the_lease_says_nothing() -> None:
+    machine, now = taken()
+    assert machine.handle(Beaten(now - 5, {}), now + 5) == ()
+    assert machine.owned == {"robo"}
+    assert machine.handle(Beaten(now + 5, {}), now + 10) == (StopSession("robo"),)
+    assert machine.owned == frozenset()
+    assert machine.handle(SessionEnded("robo", "stopped"), now + 20) == (), "nothing to give back"
+
+
+def test_another_fence_means_another_owner_in_between() -> None:
+    machine, now = taken()
+    assert machine.handle(Beaten(now + 5, {"robo": 2}), now + 10) == (StopSession("robo"),)
+
+
+def test_a_lease_that_it_did_not_know_of_is_given_back() -> None:
+    machine, now = taken()
+    assert GiveBack("other", 4) in machine.handle(Beaten(now + 5, {"robo": 1, "other": 4}), now + 10)
+    assert machine.handle(GivenBack("other"), now + 20) == ()
+    assert machine.handle(Beaten(now + 15, {"robo": 1, "other": 4}), now + 25) == (), "asked before it was given back"
+
+
+def test_nothing_is_begun_while_it_does_not_know_what_is_still_its_own() -> None:
+    machine, now = taken()
+    machine.handle(SessionEnded("robo", "failed"), now + 5)
+    late = now + 60_000
+    assert Beat() in machine.handle(Tick(), late)
+    assert machine.handle(Tick(), late + 1) == (), "suspended for a minute"
+    assert machine.next_deadline() is None, "and no busy waiting"
+    assert machine.handle(Beaten(late, {"robo": 1}), late + 2) == (StartSession("robo"),)
