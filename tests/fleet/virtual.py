@@ -96,7 +96,7 @@ class Fleet:
         self.most_under_way = 0
         self.failing: set[str] = set()  # sessions that fail at once
         self._chance = random.Random(seed)
-        self._latency_ms = latency_ms
+        self.latency_ms = latency_ms
         self._stop_ms = stop_ms
         self._gone_is_known = gone_is_known
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
@@ -215,10 +215,10 @@ class Fleet:
 
         def ask() -> None:
             event = failed if self.store_down or member.cut_off else question()
-            self._later(self._chance.randint(0, self._latency_ms), member, lambda: self._feed(member, event))
+            self._later(self._chance.randint(0, self.latency_ms), member, lambda: self._feed(member, event))
 
         # The store does what it was asked even if the asker is paused or dies meanwhile.
-        delay = self._chance.randint(0, self._latency_ms)
+        delay = self._chance.randint(0, self.latency_ms)
         heapq.heappush(self._queue, (self.now_ms + delay, next(self._number), ask))
 
     def _carry_out(self, member: Member, decision: Decision) -> None:

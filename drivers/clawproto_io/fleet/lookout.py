@@ -68,6 +68,7 @@ class Lookout:
         self._free_since: dict[str, int] = {}
         self._refused: dict[str, _Seen] = {}
         self._looked_ms: int | None = None
+        self._afresh_ms: int | None = None
 
     def refuse(self, account: str, now_ms: int) -> None:
         """The session of ``account`` has ended because it has no usable tokens: leave it alone until it is paired
@@ -108,7 +109,13 @@ class Lookout:
         )
 
     def _start_afresh(self, now_ms: int) -> None:
-        """This member has not looked for a while, suspended or without the store: nothing is known about that time."""
+        """This member has not looked for a while, suspended or without the store: nothing is known about that time.
+
+        Not again soon, though: on a machine where every look takes long, the dead must be found as well.
+        """
+        if self._afresh_ms is not None and now_ms - self._afresh_ms < 3 * self._policy.silence_ms:
+            return
+        self._afresh_ms = now_ms
         for seen in (*self._beats.values(), *self._leases.values()):
             seen.since_ms = now_ms
 
