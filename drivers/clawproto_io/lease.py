@@ -51,24 +51,32 @@ class Lease:
         """Wait until this process owns the session. Cancelling it leaves nothing behind.
 
         Raises:
-            StoreError: the store cannot be read or written.
+            StoreError: the store cannot be read or written at the beginning. Later, it is waited for.
         """
         self.owner = new_owner()  # here: the process may have forked since the lease was made
         seen: LeaseRow | None = None
         since = time.monotonic()
         while True:
-            found = await self._store.read_lease()
-            owner = None if found is None or found.owner is None or is_gone(found.owner) else found.owner
-            if owner is not None and found != seen:
+            try:
+                found = await self._store.read_lease()
+                owner = None if found is None or found.owner is None or is_gone(found.owner) else found.owner
+                if owner is not None and found != seen:
+                    if seen is None:
+                        _log.info("the session is owned by %s; waiting", short_name(owner))
+                    seen, since = found, time.monotonic()
+                elif owner is None or time.monotonic() - since >= self._term:
+                    with anyio.CancelScope(shield=True):
+                        self._fence = await self._store.take_lease(self.owner, found)
+                    if self._fence is not None:
+                        _log.info("%s owns the session", short_name(self.owner))
+                        return
+            except StoreError as error:
                 if seen is None:
-                    _log.info("the session is owned by %s; waiting", short_name(owner))
-                seen, since = found, time.monotonic()
-            elif owner is None or time.monotonic() - since >= self._term:
-                with anyio.CancelScope(shield=True):
-                    self._fence = await self._store.take_lease(self.owner, found)
-                if self._fence is not None:
-                    _log.info("%s owns the session", short_name(self.owner))
-                    return
+                    raise
+                # Who stands by for days must outlive a restart of the database. The wait begins anew: while nobody
+                # could be seen, the owner may have shown a sign of life.
+                _log.warning("waiting, but the lease cannot be read or taken: %s", error)
+                since = time.monotonic()
             await anyio.sleep(self._term / 6 * (0.75 + secrets.randbelow(500) / 1000))
 
     async def keep(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import anyio
 import pytest
@@ -9,7 +10,7 @@ from attrs import evolve
 
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
-from clawproto_io import AccountStore, GenerationConflict, SqliteAccounts
+from clawproto_io import AccountStore, GenerationConflict, open_accounts
 from clawproto_io.errors import LeaseLost
 from clawproto_io.lease import Lease
 from clawproto_io.stores.base import AccountRow, LeaseRow, LeaseStore
@@ -29,17 +30,27 @@ def leases(accounts: AccountStore, name: str) -> LeaseStore:
     return store
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@runtime_checkable
+class ClosableAccounts(AccountStore, Protocol):
+    async def aclose(self) -> None: ...
+
+
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Callable[[], AccountStore]]:
     """Opens the same store once more, as another process would; all are closed in the end."""
-    made: list[SqliteAccounts] = []
+    made: list[ClosableAccounts] = []
+    database = request.getfixturevalue("database") if request.param == "postgres" else None
+    address = database or f"sqlite://{tmp_path / 'claw.db'}"
+
     memory = MemoryAccounts()
 
     def another() -> AccountStore:
         if request.param == "memory":
             return memory
-        made.append(SqliteAccounts(tmp_path / "claw.db"))
-        return made[-1]
+        accounts = open_accounts(address)
+        assert isinstance(accounts, ClosableAccounts)
+        made.append(accounts)
+        return accounts
 
     yield another
     for store in made:

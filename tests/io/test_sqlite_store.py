@@ -259,6 +259,27 @@ async def test_a_file_that_another_process_holds_locked_is_an_error_in_time(path
     await store.aclose()
 
 
+@pytest.mark.rule("REF-9", "REF-10")
+async def test_a_repeated_save_reaches_the_disk_again(path: Path) -> None:
+    """The commit that it repeats may have been lost between the system and the disk; SQLite itself would skip it."""
+    await fill(path)
+    watcher = sqlite3.connect(path)
+    store = SqliteStore(path)
+    versions: list[tuple[int]] = []
+    for _ in range(2):
+        await store.save(record(1), None)
+        versions += watcher.execute("PRAGMA data_version").fetchall()
+    for _ in range(2):
+        await store.record_intent(Intent("digest", 1, 7))
+        versions += watcher.execute("PRAGMA data_version").fetchall()
+    for _ in range(2):
+        await store.forget("refused", 1)
+        versions += watcher.execute("PRAGMA data_version").fetchall()
+    assert len(set(versions)) == len(versions) == 6
+    watcher.close()
+    await store.aclose()
+
+
 @pytest.mark.rule("REF-49")
 async def test_of_many_tasks_that_replace_one_generation_exactly_one_wins(path: Path) -> None:
     await fill(path)
@@ -347,9 +368,7 @@ async def as_schema_2(path: Path, owner: str | None) -> None:
     await fill(path)
     execute(
         path,
-        "DROP TABLE leases",
-        "DROP TABLE members",
-        "DROP TABLE accounts",
+        *(f"DROP TABLE {name}" for name in ("arrivals", "sends", "quarantine", "leases", "members", "accounts")),
         "CREATE TABLE leases (account INTEGER PRIMARY KEY, owner TEXT, fence INTEGER NOT NULL, beat INTEGER NOT NULL)",
         "PRAGMA user_version = 2",
     )

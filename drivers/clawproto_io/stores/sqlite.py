@@ -14,13 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clawproto.credentials import Credentials, Intent
+from clawproto_io.clock import Clock, SystemClock
 from clawproto_io.stores import record, sqlite_leases
 from clawproto_io.stores.base import DEFAULT_ACCOUNT, LeaseRow, check_account
+from clawproto_io.stores.retention import Retention
 from clawproto_io.stores.rows import COLUMNS, from_row, to_row
 from clawproto_io.stores.sealing import Sealer
 from clawproto_io.stores.sqlite_access import SqliteAccess
 from clawproto_io.stores.sqlite_file import transaction
 from clawproto_io.stores.sqlite_leases import NUMBER
+from clawproto_io.stores.sqlite_messages import SqliteMessages
 
 # What is put into the statements are fixed names; every value is bound.
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM credentials WHERE account = {NUMBER}"  # noqa: S608
@@ -38,7 +41,7 @@ DEFAULT_BUSY_TIMEOUT_MS = 5_000
 
 class SqliteStore:
     """A `CredentialStore` in the file ``path``, mode 0600 whatever the umask; a
-    `clawproto_io.stores.base.LeaseStore` as well.
+    `clawproto_io.stores.base.LeaseStore` as well, and the messages beside it.
 
     Nothing is created before the first write. If the file is deleted or replaced while it is open, the next operation
     goes to what is there then. Works on asyncio and trio, for several tasks and several processes at once.
@@ -50,7 +53,9 @@ class SqliteStore:
         fallback_device_id: the session device id that the pairing used, for a record that came from elsewhere without
             one; it is stored when such a record is loaded for the first time (DEV-5).
         key: encrypts the token columns; tokens that are stored in plain text are read, and encrypted with the next
-            write. A record that is encrypted cannot be read without it.
+            write. A record that is encrypted cannot be read without it. Messages are not encrypted.
+        retention: how long messages are kept.
+        clock: tells the age of messages; that of the machine if none is given.
 
     Raises:
         ValueError: ``account`` is no name for one.
@@ -64,20 +69,38 @@ class SqliteStore:
         busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS,
         fallback_device_id: str | None = None,
         key: Sealer | None = None,
+        retention: Retention | None = None,
+        clock: Clock | None = None,
     ) -> None:
         check_account(account)
-        self._access = SqliteAccess(path, busy_timeout_ms)
-        self._shared = False
         self.account = account
         self._fallback_device_id = fallback_device_id
         self._key = key
+        self._retention = retention or Retention()
+        self._clock = clock or SystemClock()
         self._fence: int | None = None  # of the lease that this store acts under
+        self._shared = False
+        self._access = SqliteAccess(path, busy_timeout_ms)
+        self._messages = self._messages_on(SqliteAccess(path, busy_timeout_ms))
+
+    def _messages_on(self, access: SqliteAccess) -> SqliteMessages:
+        return SqliteMessages(
+            access,
+            self.account,
+            fence=lambda: self._fence,
+            retention=self._retention,
+            clock=self._clock,
+            shared=self._shared,
+        )
 
     @classmethod
-    def sharing(cls, access: SqliteAccess, account: str, key: Sealer | None) -> "SqliteStore":
-        """One of many stores on one connection, which closing it leaves open."""
-        store = cls(access.path, account, key=key)
-        store._access, store._shared = access, True
+    def sharing(
+        cls, access: SqliteAccess, messages: SqliteAccess, account: str, key: Sealer | None, retention: Retention
+    ) -> "SqliteStore":
+        """One of many stores on the same connections, which closing it leaves open."""
+        store = cls(access.path, account, key=key, retention=retention)
+        store._shared = True
+        store._access, store._messages = access, store._messages_on(messages)
         return store
 
     def __repr__(self) -> str:
@@ -88,6 +111,11 @@ class SqliteStore:
     def path(self) -> Path:
         """The file, as it was found from the directory of that time, links resolved."""
         return self._access.path
+
+    @property
+    def messages(self) -> SqliteMessages:
+        """What arrived and what was sent, of the same account and under the same lease."""
+        return self._messages
 
     async def load(self) -> Credentials | None:
         """See `CredentialStore.load`. A missing file is an empty store and is not created."""
@@ -124,9 +152,10 @@ class SqliteStore:
         await self._access.run(remember)
 
     async def aclose(self) -> None:
-        """Close the file. Using the store again opens it again."""
+        """Close the file, for the messages as well. Using the store again opens it again."""
         if not self._shared:
             await self._access.aclose()
+            await self._messages.aclose()
 
     # --- the lease, see `clawproto_io.lease` -----------------------------------------------------------------------
 
@@ -186,11 +215,11 @@ class SqliteStore:
             yield connection, self._read(connection)
 
     def _write(self, connection: sqlite3.Connection, credentials: Credentials) -> None:
-        sqlite_leases.create_account(connection, self.account)
+        sqlite_leases.begin_write(connection, self.account)
         connection.execute(_UPSERT, (self.account, *to_row(credentials, self._key)))
 
     def _change(self, change: Callable[[Credentials | None], Credentials], *, fenced: bool = False) -> int:
-        # Written even if nothing changed: an earlier commit may not have reached the disk, and this one syncs again.
+        # Also if nothing changed: an earlier commit may not have reached the disk, and this one syncs again.
         with self._writing() as (connection, stored):
             if fenced:
                 sqlite_leases.check_lease(connection, self.account, self._fence, str(self.path))

@@ -1,7 +1,7 @@
 """Many accounts in one SQLite file, and the members that own them.
 
-All accounts of one `SqliteAccounts` use its connection, one operation after the other: SQLite lets one write at a time
-anyway, and hundreds of open files would gain nothing.
+All accounts of one `SqliteAccounts` use its two connections, one for credentials and one for messages, one operation
+after the other: SQLite lets one write at a time anyway, and hundreds of open files would gain nothing.
 """
 
 import os
@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from clawproto_io.stores import sqlite_leases
 from clawproto_io.stores.base import AccountRow
+from clawproto_io.stores.retention import Retention
 from clawproto_io.stores.sealing import Sealer
 from clawproto_io.stores.sqlite import DEFAULT_BUSY_TIMEOUT_MS, SqliteStore
 from clawproto_io.stores.sqlite_access import SqliteAccess
@@ -24,7 +25,7 @@ class SqliteAccounts:
     """An `AccountStore` in the file ``path``.
 
     Args:
-        path, busy_timeout_ms, key: see `SqliteStore`.
+        path, busy_timeout_ms, key, retention: see `SqliteStore`.
     """
 
     def __init__(
@@ -33,9 +34,12 @@ class SqliteAccounts:
         *,
         busy_timeout_ms: int = DEFAULT_BUSY_TIMEOUT_MS,
         key: Sealer | None = None,
+        retention: Retention | None = None,
     ) -> None:
         self._access = SqliteAccess(path, busy_timeout_ms)
+        self._messages = SqliteAccess(path, busy_timeout_ms)
         self._key = key
+        self._retention = retention or Retention()
 
     def __repr__(self) -> str:
         return f"SqliteAccounts({str(self.path)!r})"
@@ -51,7 +55,7 @@ class SqliteAccounts:
         Raises:
             ValueError: ``name`` is no name for an account.
         """
-        return SqliteStore.sharing(self._access, name, self._key)
+        return SqliteStore.sharing(self._access, self._messages, name, self._key, self._retention)
 
     async def accounts(self) -> tuple[AccountRow, ...]:
         """See `AccountStore.accounts`. A missing file has none and is not created."""
@@ -72,6 +76,7 @@ class SqliteAccounts:
     async def aclose(self) -> None:
         """Close the file, for the stores of all accounts as well. Using it again opens it again."""
         await self._access.aclose()
+        await self._messages.aclose()
 
     async def _read(self, read: Callable[[sqlite3.Connection], _T], otherwise: _T) -> _T:
         return await self._access.run(lambda: read(self._access.open()) if self._access.exists() else otherwise)

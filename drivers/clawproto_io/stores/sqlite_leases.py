@@ -10,7 +10,7 @@ from clawproto_io.stores.base import AccountRow, LeaseRow
 
 NUMBER = "(SELECT account FROM accounts WHERE name = ?)"  # for other statements: the number of an account
 
-_CREATE = "INSERT INTO accounts (name) VALUES (?) ON CONFLICT DO NOTHING"
+_WRITE = "INSERT INTO accounts (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET writes = writes + 1"
 _LEASE = (
     "SELECT leases.owner, fence, coalesce(beat, 0) FROM leases LEFT JOIN members USING (owner)"  # noqa: S608
     f" WHERE account = {NUMBER}"
@@ -38,9 +38,10 @@ _ACCOUNTS = (
 )
 
 
-def create_account(connection: sqlite3.Connection, name: str) -> None:
-    """See to it that the account is there."""
-    connection.execute(_CREATE, (name,))
+def begin_write(connection: sqlite3.Connection, name: str) -> None:
+    """See to it that the account is there, and that this transaction is synced to the disk even if it writes nothing
+    but what is there already: that may be in the cache of the system only, left by a process that was killed."""
+    connection.execute(_WRITE, (name,))
 
 
 def read_lease(connection: sqlite3.Connection, name: str) -> LeaseRow | None:
@@ -55,7 +56,7 @@ def take_lease(connection: sqlite3.Connection, name: str, owner: str, expected: 
     if found != expected:
         return None
     fence = 1 if found is None else found.fence + 1
-    create_account(connection, name)
+    begin_write(connection, name)
     connection.execute(_ENTER, (owner,))
     connection.execute(_TAKE, (name, owner, fence))
     connection.execute(_SWEEP)

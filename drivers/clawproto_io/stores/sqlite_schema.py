@@ -44,10 +44,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
     ),
     (
+        # ``writes`` changes with each commit: SQLite does not sync one that leaves every byte as it was.
         """
         CREATE TABLE accounts (
             account INTEGER PRIMARY KEY,
-            name TEXT NOT NULL UNIQUE
+            name TEXT NOT NULL UNIQUE,
+            writes INTEGER NOT NULL DEFAULT 0
         )
         """,
         """
@@ -74,6 +76,64 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO leases (account, owner, fence) SELECT account, owner, fence FROM leases_with_beats",
         "DROP TABLE leases_with_beats",
         "CREATE INDEX leases_of_owner ON leases (owner)",
+    ),
+    (
+        # Rows are never used twice, also if the last one is deleted. ``again``: an earlier content was handled.
+        """
+        CREATE TABLE arrivals (
+            row INTEGER PRIMARY KEY AUTOINCREMENT,
+            account INTEGER NOT NULL REFERENCES accounts (account),
+            kind TEXT NOT NULL,
+            key TEXT,
+            content TEXT NOT NULL,
+            final INTEGER NOT NULL,
+            waiting INTEGER NOT NULL,
+            again INTEGER NOT NULL,
+            chat_id TEXT,
+            message_id TEXT,
+            at_ms INTEGER,
+            filed_at_ms INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            UNIQUE (account, kind, key)
+        )
+        """,
+        "CREATE INDEX arrivals_waiting ON arrivals (account, row) WHERE waiting",
+        "CREATE INDEX arrivals_done ON arrivals (account, row) WHERE NOT waiting AND kind <> 'read_mark_moved'",
+        "CREATE INDEX arrivals_of_chat ON arrivals (account, chat_id, at_ms, row) WHERE kind = 'message_received'",
+        "CREATE INDEX arrivals_about ON arrivals (account, message_id, row) WHERE kind = 'reaction_changed'",
+        """
+        CREATE TABLE sends (
+            account INTEGER NOT NULL REFERENCES accounts (account),
+            trace_id TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            message_id TEXT NOT NULL,
+            chat_id TEXT NOT NULL,
+            event TEXT NOT NULL,
+            payload TEXT NOT NULL,
+            recipient TEXT,
+            created_ms INTEGER NOT NULL,
+            outcome TEXT,
+            decided_message_id TEXT,
+            code TEXT,
+            accepted_at_ms INTEGER,
+            decided_at_ms INTEGER,
+            PRIMARY KEY (account, trace_id),
+            CHECK ((outcome IS NULL) = (decided_at_ms IS NULL))
+        )
+        """,
+        "CREATE INDEX sends_by_number ON sends (account, number)",
+        "CREATE INDEX sends_undecided ON sends (account, number) WHERE outcome IS NULL",
+        """
+        CREATE TABLE quarantine (
+            row INTEGER PRIMARY KEY AUTOINCREMENT,
+            account INTEGER NOT NULL REFERENCES accounts (account),
+            content TEXT NOT NULL,
+            filed_at_ms INTEGER NOT NULL,
+            event TEXT NOT NULL,
+            UNIQUE (account, content)
+        )
+        """,
+        "CREATE INDEX quarantine_by_row ON quarantine (account, row)",
     ),
 )
 
