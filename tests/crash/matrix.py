@@ -236,6 +236,8 @@ class Lane:
             self._fail(f"{outcome}, expected {' or '.join(expected)}", deaths, last)
         if not any(event.get("what") == "revoke" for death in deaths for event in death.events):
             self._judge_logouts(deaths, last, opened, before)
+        else:
+            tally.revoked += opened
         self._judge_messages(deaths, last)
 
     def _has_lost(self, death: Death) -> bool:

@@ -12,6 +12,7 @@ SUMS: tuple[tuple[str, Callable[[Tally], object]], ...] = (
     ("windows: rotations answered by the hub and stored nowhere", lambda tally: tally.windows),
     ("said `rotation-lost`", lambda tally: tally.lost),
     ("killed again before it could say so", lambda tally: tally.untold),
+    ("next to a revocation, whose notices are not told apart", lambda tally: tally.revoked),
     ("came back within the grace", lambda tally: tally.recovered),
     ("rotations answered by the hub", lambda tally: tally.answered),
     ("rotations stored", lambda tally: tally.stored),
@@ -58,8 +59,10 @@ def sums(tallies: Sequence[Tally]) -> str:
 def problems(tally: Tally) -> list[str]:
     """What contradicts the promise; empty if all is well."""
     found = list(tally.failures)
-    if tally.mode == "strict" and tally.lost + tally.untold != tally.windows:
-        found.append(f"{tally.lost} (and {tally.untold}) sessions lost a rotation, the hub counts {tally.windows}")
+    if tally.mode == "strict" and tally.lost + tally.untold + tally.revoked != tally.windows:
+        found.append(
+            f"{tally.lost} (and {tally.untold + tally.revoked}) sessions lost a rotation, the hub counts {tally.windows}"
+        )
     if tally.mode == "grace" and tally.lost:
         found.append(f"{tally.lost} sessions were lost in spite of the grace")
     return [f"{_name(tally)}: {problem}" for problem in found]

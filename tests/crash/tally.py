@@ -34,6 +34,7 @@ class Tally:
         windows: rotations that the hub had answered when the process died without having stored the pair.
         lost: of them, so many ended a session that said ``rotation-lost``.
         untold: of them, so many ended a session that was killed once more before it could say so.
+        revoked: of them, so many lie in a cycle in which the hub revoked a session as well.
         recovered: of them, so many were made up for within the hub's grace.
         codes: pairing codes that were redeemed by a process that died before it had stored the pair.
         redelivered: times that a message was handed out again: the process had died before it was stored as handled.
@@ -52,6 +53,7 @@ class Tally:
     windows: int = 0
     lost: int = 0
     untold: int = 0
+    revoked: int = 0
     recovered: int = 0
     codes: int = 0
     answered: int = 0
