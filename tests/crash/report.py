@@ -59,10 +59,9 @@ def sums(tallies: Sequence[Tally]) -> str:
 def problems(tally: Tally) -> list[str]:
     """What contradicts the promise; empty if all is well."""
     found = list(tally.failures)
-    if tally.mode == "strict" and tally.lost + tally.untold + tally.revoked != tally.windows:
-        found.append(
-            f"{tally.lost} (and {tally.untold + tally.revoked}) sessions lost a rotation, the hub counts {tally.windows}"
-        )
+    others = tally.untold + tally.revoked
+    if tally.mode == "strict" and tally.lost + others != tally.windows:
+        found.append(f"{tally.lost} (and {others}) sessions lost a rotation, the hub counts {tally.windows}")
     if tally.mode == "grace" and tally.lost:
         found.append(f"{tally.lost} sessions were lost in spite of the grace")
     return [f"{_name(tally)}: {problem}" for problem in found]
