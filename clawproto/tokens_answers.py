@@ -161,7 +161,7 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         if stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored):
             if not _was_issued_after(phase.held, stored):
                 return adopt(tokens, phase.flight, stored, turn, failures=phase.failures)
-        # The record was cleared, removed, renumbered, or holds what this pair has outlived. The server has just rotated:
+        # The record was cleared, removed or renumbered, or this pair has outlived it. The server has just rotated:
         # this pair is the newest there is.
         replaces = None if stored is None else stored.generation
         if replaces != phase.replaces:
