@@ -133,7 +133,7 @@ def _message(state: State, frame: Frame, message: MessagePayload, number: int, t
     user_id, sender, streamed = _user_id(state), frame.sender, False
     if user_id and sender is not None and sender.id == user_id:
         state = evolve(state, outbox=outbox.seen(state.outbox, message.message_id, turn))
-    if len(state.streams.due) or len(state.streams.finished.young):
+    if len(state.streams.due) or len(state.streams.finished):
         changed, streamed = streams.superseded(state.streams, sender, message.message_id)
         state = evolve(state, streams=changed)
     if message.metadata is not None and sender is not None and sender.id == inbox.SYSTEM_SENDER:

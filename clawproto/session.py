@@ -53,11 +53,12 @@ from clawproto.events import (
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.link import CODE_TOO_LARGE
-from clawproto.link_state import Down, Ended, generation, is_online
+from clawproto.link_state import Down, Ended, Online, generation, is_online
 from clawproto.results import LoggedOutResult, StoppedResult
 from clawproto.state import State
 from clawproto.timing import earliest
 from clawproto.tokens_state import guard, is_in_flight, is_settled
+from clawproto.traffic import Traffic
 from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
 
 
@@ -73,11 +74,18 @@ def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect,
     """
     _check(state, event)
     turn = Turn(state.config, state.counters, now)
-    after = _settle_signals(_dispatch(state, event, turn), turn)
-    after = _advance(after, turn)
-    deadline = _deadline(after, turn)
-    if after.counters is not turn.counters or after.deadline != deadline:
-        after = evolve(after, counters=turn.counters, deadline=deadline)
+    after = _dispatch(state, event, turn)
+    if not turn.signals and not isinstance(event, Tick) and _is_traffic(state, after, turn):
+        deadline = earliest(state.calm_until, _traffic_deadline(after, turn))
+        if deadline is None or turn.mono < deadline:  # nothing has fallen due: there is no more to do
+            if after.counters is not turn.counters or after.deadline != deadline:
+                after = evolve(after, counters=turn.counters, deadline=deadline)
+            return after, tuple(turn.effects)
+    after = _advance(_settle_signals(after, turn), turn)
+    calm = _calm_until(after, turn)
+    deadline = earliest(calm, _traffic_deadline(after, turn))
+    if after.counters is not turn.counters or after.deadline != deadline or after.calm_until != calm:
+        after = evolve(after, counters=turn.counters, deadline=deadline, calm_until=calm)
     return after, tuple(turn.effects)
 
 
@@ -273,7 +281,33 @@ def _advance_activities(state: State, turn: Turn) -> State:
     return state
 
 
-def _deadline(state: State, turn: Turn) -> int | None:
+def _is_traffic(before: State, after: State, turn: Turn) -> bool:
+    """Whether the step has changed nothing but link and inbox of a live connection, so that nobody else need be asked:
+    what they wait for is in their deadlines, or shows on the wall clock, which may jump (TOK-21)."""
+    return (
+        after.tokens is before.tokens
+        and after.signals is before.signals
+        and after.streams is before.streams
+        and after.drafts is before.drafts
+        and after.typing is before.typing
+        and after.reset is before.reset
+        and after.pairing is before.pairing
+        and isinstance(after.link.phase, Online)
+        and isinstance(before.link.phase, Online)
+        and after.outbox is before.outbox
+        and not after.tokens.stopped
+        and not tokens.is_due_by_wall(after.tokens, turn)
+        and not len(after.signals.cards)
+    )
+
+
+def _traffic_deadline(state: State, turn: Turn) -> int | None:
+    return earliest(
+        link.deadline(state.link, state.tokens, turn), inbox.deadline(state.inbox), outbox.deadline(state.outbox)
+    )
+
+
+def _calm_until(state: State, turn: Turn) -> int | None:
     return earliest(
         indicator.deadline(state.typing),
         signals.deadline(state.signals, state.tokens.offset, turn),
@@ -281,9 +315,6 @@ def _deadline(state: State, turn: Turn) -> int | None:
         drafts.deadline(state.drafts) if len(state.drafts) else None,
         history.deadline(state.reset),
         tokens.deadline(state.tokens, turn),
-        link.deadline(state.link, state.tokens, turn),
-        inbox.deadline(state.inbox),
-        outbox.deadline(state.outbox),
         pairing.deadline(state.pairing),
     )
 
@@ -305,20 +336,31 @@ class Session:
 
     def __init__(self, config: Config) -> None:
         self._state = State(config)
+        self._traffic: Traffic | None = None
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        self._state, effects = step(self._state, event, now)
+        if isinstance(event, FrameReceived | Settle):
+            traffic = self._traffic
+            if traffic is None:
+                traffic = self._traffic = Traffic.begin(self._state)
+            if traffic is not None:
+                effects = traffic.handle(event, now)
+                if effects is not None:
+                    return effects
+        self._state, effects = step(self.state, event, now)
         return effects
 
     @property
     def state(self) -> State:
         """The whole state, a hashable value."""
+        if self._traffic is not None:
+            self._state, self._traffic = self._traffic.state(), None
         return self._state
 
     def next_deadline(self) -> int | None:
         """When to hand in a `Tick` at the latest: monotonic milliseconds, None for never."""
-        return self._state.deadline
+        return self._state.deadline if self._traffic is None else self._traffic.deadline
 
     @property
     def is_ready(self) -> bool:

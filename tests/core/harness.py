@@ -56,7 +56,7 @@ from clawproto.json_types import Json
 from clawproto.policy import DAY_MS, Policy
 from clawproto.results import Result
 from clawproto.secret import Secret
-from clawproto.session import step
+from clawproto.session import Session, step
 from clawproto.state import State
 from clawproto.testing.invariants import History, check
 
@@ -223,6 +223,8 @@ class Bench:
         policy = Policy() if policy is None else policy
         self.now = Instant(wall_ms, mono_ms)
         self.state = State(Config(seed=SEED, policy=policy, **config))
+        self._session = Session(self.state.config)
+        self._steps = 0
         self.store = MemoryStore(record)
         self.greet = greet
         self.liveness = liveness
@@ -247,6 +249,7 @@ class Bench:
             following = queue.pop(0)
             before = self.state
             self.state, effects = step(before, following, self.now)
+            self._check_session(following, effects)
             self._history = check(
                 self._history, before, following, self.now, effects, self.state, liveness=self.liveness
             )
@@ -254,6 +257,14 @@ class Bench:
             for effect in effects:
                 queue += self._carry_out(effect)
         return tuple(self.effects[begin:])
+
+    def _check_session(self, event: Event, effects: tuple[Effect, ...]) -> None:
+        """A `Session` does what ``step`` does. Its state is not always looked at, since that puts it together."""
+        assert self._session.handle(event, self.now) == effects
+        assert self._session.next_deadline() == self.state.deadline
+        self._steps += 1
+        if self._steps % 13 == 0:
+            assert self._session.state == self.state
 
     def _carry_out(self, effect: Effect) -> Iterable[Event]:
         match effect:
