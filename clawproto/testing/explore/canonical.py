@@ -192,6 +192,7 @@ def canonical(state: State, history: History, now: Instant, *, hours: bool = Fal
         evolve(
             state,
             deadline=clock.due(state.deadline),
+            calm_until=clock.due(state.calm_until),
             counters=counters,
             tokens=renamed.tokens(tokens),
             link=link,
@@ -372,7 +373,9 @@ class _Rename:
 
 def _link(link: LinkState, names: _Names, clock: _Clock) -> LinkState:
     policy = POLICY
-    evicted = link.takeovers > 0 and clock.age(link.taken_over_at, policy.takeover_window_ms) < policy.takeover_window_ms
+    evicted = (
+        link.takeovers > 0 and clock.age(link.taken_over_at, policy.takeover_window_ms) < policy.takeover_window_ms
+    )
     paused = link.paused_since
     return LinkState(
         phase=_link_phase(link.phase, names, clock),
@@ -430,7 +433,9 @@ def _inbox(inbox: InboxState, link: LinkState, clock: _Clock) -> InboxState:
     """Nothing is delivered in these worlds; the inbox only knows of the socket, and waits for the end of the replay."""
     stream = inbox.stream
     return InboxState(
-        stream=None if stream is None else Stream(1 if isinstance(link.phase, Online | Closing) else 0, stream.delivery),
+        stream=None
+        if stream is None
+        else Stream(1 if isinstance(link.phase, Online | Closing) else 0, stream.delivery),
         repeat_due=clock.due(inbox.repeat_due),
         replay_until=clock.due(inbox.replay_until),
     )

@@ -25,7 +25,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
-from attrs import field, frozen, mutable
+from attrs import field, fields, frozen, mutable
 
 from clawproto.app_events import AppEvent, LoggedOut
 from clawproto.commands import Refresh
@@ -76,7 +76,18 @@ from clawproto.policy import SECOND_MS
 from clawproto.session import is_finished, step
 from clawproto.state import State
 from clawproto.testing.explore.canonical import GENERATION, Node, canonical
-from clawproto.testing.explore.pool import ACCESS, DATE, IDENTITY, NOW, PAIRS, POLICY, REFRESH, Age, by_access, by_refresh
+from clawproto.testing.explore.pool import (
+    ACCESS,
+    DATE,
+    IDENTITY,
+    NOW,
+    PAIRS,
+    POLICY,
+    REFRESH,
+    Age,
+    by_access,
+    by_refresh,
+)
 from clawproto.testing.invariants import History, check
 from clawproto.tokens_state import Idle, Requesting, Saving, floor_end, guard, is_rejected, may_open
 
@@ -174,7 +185,7 @@ class Client:
     steps: int = 0
     checked: int = 0
     _nodes: list[Node] = field(factory=list[Node])
-    _numbers: dict[Node, int] = field(factory=dict[Node, int])
+    _numbers: dict[tuple[Any, ...], int] = field(factory=dict[Any, int])  # by all that is not the same in every node
     _outcomes: dict[tuple[int, Move, tuple[Age, ...]], Outcome] = field(factory=dict[Any, Outcome])
 
     def __attrs_post_init__(self) -> None:
@@ -199,9 +210,11 @@ class Client:
         return known
 
     def _number(self, node: Node, ages: tuple[Age, ...]) -> int:
-        number = self._numbers.get(node)
+        state = node.state
+        key = state.tokens, state.link, state.inbox, state.deadline, state.calm_until, state.connected, node.history
+        number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[node] = len(self._nodes)
+            number = self._numbers[key] = len(self._nodes)
             self._nodes.append(node)
             self.views.append(_view(node, ages))
             if self.total:
@@ -255,19 +268,20 @@ class Client:
                 return (*self._cut(after, history, effects), NOW)
             case _:
                 after, history, effects = self._step(state, history, _event(state, event, ages), NOW)
-                return (*self._cut(after, history, effects), NOW) if event[0] == "start" else (after, history, effects, NOW)
+                return (
+                    (*self._cut(after, history, effects), NOW)
+                    if event[0] == "start"
+                    else (after, history, effects, NOW)
+                )
 
     def _step(
         self, state: State, history: History, event: Event, now: Instant
     ) -> tuple[State, History, tuple[Effect, ...]]:
         after, effects = self.stepper(state, event, now)
-        if self.stepper(after, Tick(), now) != (after, ()):
-            raise Violation("a step leaves something undone that was due")
+        _same(after, (), *self.stepper(after, Tick(), now), "a step leaves something undone that was due")
         return after, check(history, state, event, now, effects, after, liveness=False), effects
 
-    def _let_time_pass(
-        self, state: State, history: History
-    ) -> tuple[State, History, tuple[Effect, ...], Instant]:
+    def _let_time_pass(self, state: State, history: History) -> tuple[State, History, tuple[Effect, ...], Instant]:
         """To the next instant at which something is due, or at which the answer to some event would be another."""
         passed = min(until for until in thresholds(state) if until > 0)
         now = Instant(NOW.wall_ms + passed, NOW.mono_ms + passed)
@@ -479,11 +493,30 @@ def try_everything(node: Node, stepper: Callable[[State, Event, Instant], tuple[
             return _refuses(state, STALE, stepper)
         expected = stepper(state, Tick(), NOW)  # the wall clock may have made something due since the last step
         for event in STALE:
-            if stepper(state, event, NOW) != expected:
-                raise Violation(f"totality: {type(event).__name__}, which nobody waits for, changes something")
+            after, effects = stepper(state, event, NOW)
+            _same(
+                after,
+                effects,
+                *expected,
+                f"totality: {type(event).__name__}, which nobody waits for, changes something",
+            )
         return len(STALE) + _refuses(state, (Start(),), stepper)
     except AssertionError as error:
         raise Violation(str(error) or "an assertion of the core failed") from error
+
+
+def _same(state: State, effects: tuple[Effect, ...], after: State, expected: tuple[Effect, ...], problem: str) -> None:
+    """Whether a step came to what a Tick leads to. It may look at the clock earlier than a Tick would, but not later."""
+    late = after.deadline is not None and (state.deadline is None or state.deadline > after.deadline)
+    if late or effects != expected:
+        raise Violation(problem)
+    for name in _TIMELESS:
+        one, other = getattr(state, name), getattr(after, name)
+        if one is not other and one != other:
+            raise Violation(problem)
+
+
+_TIMELESS: Final = tuple(one.name for one in fields(State) if one.name not in ("deadline", "calm_until"))
 
 
 def _refuses(
@@ -512,9 +545,9 @@ def _view(node: Node, ages: tuple[Age, ...]) -> View:
     idle = isinstance(tokens.phase, Idle)
     return View(
         ages=ages,
-        phase=type(tokens.phase).__name__ if idle is False or tokens.status == "usable" else tokens.status,
+        phase=_phase(state),
         status=tokens.status,
-        link=type(link.phase).__name__,
+        link="" if not state.started else type(link.phase).__name__,
         operations=state.counters.operation,
         waits=isinstance(tokens.phase, Requesting),
         commands=len(node.history.open_commands),
@@ -529,6 +562,16 @@ def _view(node: Node, ages: tuple[Age, ...]) -> View:
         armed=tokens.armed,
         whole=_whole(state),
     )
+
+
+def _phase(state: State) -> str:
+    """The phase of the token machine; where it does nothing, what it has."""
+    tokens = state.tokens
+    if not state.started:
+        return ""
+    if isinstance(tokens.phase, Idle) and tokens.status != "usable":
+        return tokens.status
+    return type(tokens.phase).__name__
 
 
 def _whole(state: State) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ have numbers in the order in which they are met, the generations of records coun
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from attrs import frozen
 
@@ -51,7 +51,7 @@ class Global(NamedTuple):
         live: the pair whose refresh token the server redeems.
         previous: the one before, within the grace.
         sibling: ``(pair, replaces)`` while another process has rotated and not saved.
-        spent: pairs of which this session knows that they are spent.
+        spent: pairs of which this session knows that they were redeemed.
         ages: by global number.
         faults: how many may still happen; NONE for any number.
     """
@@ -75,6 +75,7 @@ class Setting:
 
     Attributes:
         linked: the link machine takes part.
+        begin: what the store holds at first: a pair, one that the server has revoked, or nothing.
         faults: how many faults at most; None for any number.
         grace: the server redeems a spent token once more.
         sibling: there is another process.
@@ -86,6 +87,7 @@ class Setting:
     """
 
     linked: bool = False
+    begin: Literal["paired", "revoked", "absent"] = "paired"
     faults: int | None = None
     grace: bool = True
     sibling: bool = True
@@ -130,9 +132,12 @@ class Environment:
         self.setting = setting
 
     def initial(self) -> Global:
-        """A paired agent, not started yet."""
+        """An agent that is not started yet."""
         faults = NONE if self.setting.faults is None else self.setting.faults
-        return Global(0, (), 0, NONE, (), (), (0, 0, NONE, NONE), None, (), ("fresh",), faults)
+        if self.setting.begin == "absent":
+            return Global(0, (), NONE, NONE, (), (), None, None, (), (), faults)
+        live = NONE if self.setting.begin == "revoked" else 0
+        return Global(0, (), live, NONE, (), (), (0, 0, NONE, NONE), None, (), ("fresh",), faults)
 
     def is_at_rest(self, state: Global) -> bool:
         """Ready, or waiting for credentials after what was final, or ended."""
@@ -255,24 +260,24 @@ class Environment:
                 yield from self._processed(state, request, rest, may_fail)
             else:
                 yield self._answered(state, request, rest, request.answer, ("answer", request.answer[0]), healthy=True)
-                if may_fail:
+                if may_fail and self.setting.server_faults:
                     yield self._answered(state, request, rest, ("unknown",), ("answer lost",), fault=True)
 
-    def _processed(
-        self, state: Global, request: Request, rest: tuple[Request, ...], may_fail: bool
-    ) -> Iterator[Next]:
+    def _processed(self, state: Global, request: Request, rest: tuple[Request, ...], may_fail: bool) -> Iterator[Next]:
         """The server looks at a request. What becomes of an earlier life's answer interests nobody."""
         redeemable = request.pair == state.live or (request.pair == state.previous and self.setting.grace)
         outcomes = [(_minted(state), True)] if redeemable else []
-        if redeemable and may_fail and self.setting.server_faults and request.awaited:
-            outcomes.append(("short", False))
+        if redeemable and may_fail and self.setting.server_faults and request.awaited and _minted(state) == "new-1":
+            outcomes.append(("short", False))  # its time of issue tells it from no other new one
         for age, healthy in outcomes:
             pair = len(state.ages)
             changed = state._replace(live=pair, previous=request.pair, ages=(*state.ages, age))
             if request.awaited:
                 answered = (*rest, request._replace(answer=("rotated", pair)))
                 label = ("server", "rotates", age)
-                yield self._settle(state, label, changed._replace(requests=answered), healthy=healthy, fault=not healthy)
+                yield self._settle(
+                    state, label, changed._replace(requests=answered), healthy=healthy, fault=not healthy
+                )
             else:
                 yield self._settle(state, ("nobody to answer",), changed._replace(requests=rest), healthy=True)
         if not redeemable:
@@ -301,7 +306,7 @@ class Environment:
         fault: bool = False,
     ) -> Next:
         spent = state.spent
-        if answer[0] in ("rotated", "refused") and request.pair not in spent:
+        if answer[0] == "rotated" and request.pair not in spent:
             spent = (*spent, request.pair)
         left = state._replace(requests=rest)
         return self._move(left, label, ("http", answer), healthy=healthy, fault=fault, spent=spent, origin=state)
@@ -340,9 +345,7 @@ class Environment:
     ) -> Next:
         store, answer = done
         waiting = (*rest, operation._replace(answer=answer)) if operation.number else rest
-        return self._settle(
-            state, label, state._replace(store=store, operations=waiting), healthy=healthy, fault=fault
-        )
+        return self._settle(state, label, state._replace(store=store, operations=waiting), healthy=healthy, fault=fault)
 
     def _done(self, state: Global, operation: Operation) -> tuple[Record | None, tuple[Any, ...]]:
         """The record afterwards, and the answer: compare and swap, as `clawproto.effects` asks for."""
@@ -383,19 +386,19 @@ class Environment:
                 yield self._settle(state, ("sibling dies",), state._replace(sibling=None), fault=True)
         if not may_fail or not self.setting.sibling:
             return
-        if record is not None and record[0] < 3:
-            if record[1] != NONE and record[1] == state.live and state.sibling is None:
+        if record is None or record[0] < 3:
+            if record is not None and record[1] != NONE and record[1] == state.live and state.sibling is None:
                 pair = len(state.ages)
                 changed = state._replace(
                     live=pair, previous=record[1], ages=(*state.ages, _minted(state)), sibling=(pair, record[0])
                 )
                 yield self._settle(state, ("sibling rotates",), changed, fault=True)
-            if record[1] != NONE:
+            if record is not None and record[1] != NONE:
                 cleared = (record[0] + 1, NONE, NONE, NONE)
                 changed = state._replace(store=cleared, live=NONE, previous=NONE)
                 yield self._settle(state, ("sibling logs out",), changed, fault=True)
             pair = len(state.ages)
-            paired = (record[0] + 1, pair, NONE, NONE)
+            paired = (0 if record is None else record[0] + 1, pair, NONE, NONE)
             changed = state._replace(store=paired, live=pair, previous=NONE, ages=(*state.ages, _minted(state)))
             yield self._settle(state, ("owner pairs again",), changed, fault=True)
         if state.live != NONE:
@@ -433,7 +436,7 @@ class Environment:
         operations = [
             one._replace(number=outcome.operations[one.number - 1]) if one.number else one for one in state.operations
         ]
-        operations = [one for one in operations if one.number or one.answer is None]
+        operations = [one for one in operations if one.number or (one.answer is None and one.kind != "reload")]
         requests = state.requests
         if requests and not outcome.kept:
             requests = tuple(one._replace(awaited=False) for one in requests if one.answer is None)
@@ -468,9 +471,7 @@ class Environment:
         )
         if outcome.generation:
             after = _lowered(after, outcome.generation)
-        return self._settle(
-            origin or state, label, after, healthy=healthy, fault=fault, effects=outcome.effects
-        )
+        return self._settle(origin or state, label, after, healthy=healthy, fault=fault, effects=outcome.effects)
 
     def _settle(
         self,
