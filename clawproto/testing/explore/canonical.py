@@ -14,7 +14,7 @@ from typing import Final
 
 from attrs import frozen
 
-from clawproto.credentials import Credentials, TokenPair
+from clawproto.credentials import Credentials
 from clawproto.evolving import evolve
 from clawproto.inbox_state import InboxState, Stream
 from clawproto.instant import Instant
@@ -31,18 +31,11 @@ from clawproto.link_state import (
     Waiting,
 )
 from clawproto.state import State
+from clawproto.testing.explore.names import Clock, Names
 from clawproto.testing.explore.pool import (
-    ACCESS,
-    FAR_MS,
-    HOURS_LATER,
-    IN_FORCE,
     NOW,
-    PAIRS,
     POLICY,
-    REFRESH,
     Age,
-    by_access,
-    by_refresh,
 )
 from clawproto.testing.invariants import History
 from clawproto.timing import token_times
@@ -92,84 +85,9 @@ class Renaming:
     commands: tuple[int, ...]
 
 
-class _Names:
-    """Collects the pairs of a state in the order in which they are met, then renames them."""
-
-    def __init__(self, *, hours: bool) -> None:
-        self._numbers: dict[int, int] = {}
-        self._ages: dict[int, Age] = {}
-        self._hours = hours
-
-    def meet(self, pair: TokenPair | None, *, in_force: bool = False) -> None:
-        if pair is not None:
-            number, age = by_access(pair.access.digest)
-            self._note(number)
-            if self._hours:
-                age = HOURS_LATER.get(age, age)
-            if in_force:
-                age = IN_FORCE.get(age, age)
-            self._ages.setdefault(number, age)  # the pair in force is met first
-
-    def meet_access(self, digest: str | None) -> None:
-        if digest is not None:
-            self._note(by_access(digest)[0])
-
-    def meet_refresh(self, digest: str | None) -> None:
-        if digest is not None:
-            self._note(by_refresh(digest))
-
-    def _note(self, number: int) -> None:
-        self._numbers.setdefault(number, len(self._numbers))
-
-    def knows_refresh(self, digest: str) -> bool:
-        return by_refresh(digest) in self._numbers
-
-    def _age(self, number: int) -> Age:
-        return self._ages.get(number, "fresh")  # of the access token nothing but the digest is left
-
-    def pair(self, pair: TokenPair) -> TokenPair:
-        number = by_access(pair.access.digest)[0]
-        return PAIRS[self._numbers[number], self._age(number)]
-
-    def access(self, digest: str | None) -> str | None:
-        if digest is None:
-            return None
-        number = by_access(digest)[0]
-        return ACCESS[self._numbers[number], self._age(number)].digest
-
-    def refresh(self, digest: str | None) -> str | None:
-        return None if digest is None else REFRESH[self._numbers[by_refresh(digest)]].digest
-
-    def result(self) -> tuple[tuple[int, ...], tuple[Age, ...]]:
-        return tuple(self._numbers), tuple(self._age(number) for number in self._numbers)
-
-
-class _Clock:
-    """Moves instants to `NOW`."""
-
-    def __init__(self, now: Instant) -> None:
-        self._now = now
-
-    def ahead(self, mono_ms: int) -> int:
-        """An instant before which something is not done. All that are past are alike."""
-        left = mono_ms - self._now.mono_ms
-        return 0 if left <= 0 else NOW.mono_ms + min(left, FAR_MS)
-
-    def due(self, mono_ms: int | None) -> int | None:
-        """An instant at which something is done."""
-        return None if mono_ms is None else NOW.mono_ms + min(mono_ms - self._now.mono_ms, FAR_MS)
-
-    def age(self, mono_ms: int, ceiling_ms: int) -> int:
-        return min(self._now.mono_ms - mono_ms, ceiling_ms)
-
-    def since(self, mono_ms: int, ceiling_ms: int) -> int:
-        """An instant from which is counted, up to the ceiling."""
-        return NOW.mono_ms - self.age(mono_ms, ceiling_ms)
-
-
 def canonical(state: State, history: History, now: Instant, *, hours: bool = False) -> tuple[Node, Renaming]:
     """The canonical form of a session that has just made a step at ``now``. ``hours``: its tokens are hours older."""
-    names, clock = _Names(hours=hours), _Clock(now)
+    names, clock = Names(hours=hours), Clock(now)
     tokens = state.tokens
     _meet(names, tokens)
     if isinstance(state.link.phase, Greeting):
@@ -213,7 +131,7 @@ def _operations(tokens: TokenState) -> list[int]:
     return [operation for operation in found if operation is not None]
 
 
-def _meet(names: _Names, tokens: TokenState) -> None:
+def _meet(names: Names, tokens: TokenState) -> None:
     phase = tokens.phase
     if tokens.credentials is not None:  # while a flight lasts, it still counts which pair is the newer one
         names.meet(tokens.credentials.tokens, in_force=isinstance(phase, Idle))
@@ -230,7 +148,7 @@ def _meet(names: _Names, tokens: TokenState) -> None:
 
 class _Rename:
     def __init__(
-        self, names: _Names, clock: _Clock, operations: dict[int, int], commands: dict[int, int], lowered: int
+        self, names: Names, clock: Clock, operations: dict[int, int], commands: dict[int, int], lowered: int
     ) -> None:
         self._names = names
         self._clock = clock
@@ -371,7 +289,7 @@ class _Rename:
 # --- the socket ----------------------------------------------------------------------------------------------------
 
 
-def _link(link: LinkState, names: _Names, clock: _Clock) -> LinkState:
+def _link(link: LinkState, names: Names, clock: Clock) -> LinkState:
     policy = POLICY
     evicted = (
         link.takeovers > 0 and clock.age(link.taken_over_at, policy.takeover_window_ms) < policy.takeover_window_ms
@@ -389,7 +307,7 @@ def _link(link: LinkState, names: _Names, clock: _Clock) -> LinkState:
     )
 
 
-def _link_phase(phase: LinkPhase, names: _Names, clock: _Clock) -> LinkPhase:
+def _link_phase(phase: LinkPhase, names: Names, clock: Clock) -> LinkPhase:
     policy = POLICY
     match phase:
         case Unstarted() | Ended():
@@ -429,7 +347,7 @@ def _required(due: Callable[[int | None], int | None], mono_ms: int) -> int:
     return moved
 
 
-def _inbox(inbox: InboxState, link: LinkState, clock: _Clock) -> InboxState:
+def _inbox(inbox: InboxState, link: LinkState, clock: Clock) -> InboxState:
     """Nothing is delivered in these worlds; the inbox only knows of the socket, and waits for the end of the replay."""
     stream = inbox.stream
     return InboxState(

@@ -1,104 +1,47 @@
 """The session under exploration: the real ``step``, folded into a finite automaton that grows where it is walked.
 
-A node is a canonical state; a move is one event, given in the small vocabulary below, in which tokens, numbers and times
-are those of the node. What a move leads to is worked out once, with the invariants, and remembered. An environment with
-millions of states asks for the same few thousand moves.
-
-Events::
-
-    ("start", record, seconds)      begin with what the store holds, seconds after the last write to it
-    ("restart", record)             a session that has ended begins again, with the guard of its earlier life
-    ("refresh",)  ("stop",)  ("load", record)  ("pause",)  ("resume",)
-    ("time",)                       until the next instant at which anything is different, with a Tick if that is due
-    ("late",)                       the host slept, and wakes up late for everything
-    ("age",)                        hours pass: the token in force is due
-    ("http", answer)                rotated, rotated-due, refused, bad-request, internal, busy, garbage, unknown, unsent
-    ("store", operation, answer)    stored, conflict, failed, reloaded
-    ("opened",)  ("open-failed",)  ("frame", what)  ("closed", code)
-    ("socket", what)                where the link is left out: ready, rejected, unwell, lost
-
-A record is ``(generation, pair, intent, refused)`` with NONE for what is not there. Pairs that the node does not know
-have the numbers above its own; their ages come along with the move.
+A node is a canonical state; a move is one event of `clawproto.testing.explore.vocabulary`, in which tokens, numbers and
+times are those of the node. What a move leads to is worked out once, with the invariants, and remembered. An environment
+with millions of states asks for the same few thousand moves.
 """
 
-import json
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Final
 
-from attrs import field, fields, frozen, mutable
+from attrs import field, frozen, mutable
 
-from clawproto.app_events import AppEvent, LoggedOut
-from clawproto.commands import Refresh
 from clawproto.config import Capabilities, Config
-from clawproto.credentials import Credentials, Intent
 from clawproto.effects import (
     Abort,
-    Close,
     Effect,
-    Emit,
-    Logout,
     Open,
-    Persist,
-    Reconnect,
-    RecordIntent,
-    Reload,
-    RequestRefresh,
-    Resolve,
-    SendFrame,
-    Swap,
 )
-from clawproto.errors import Misuse
 from clawproto.events import (
     Closed,
-    CredentialsLoaded,
     Event,
-    FrameReceived,
-    HttpAnswered,
-    HttpFailed,
-    Opened,
-    OpenFailed,
-    ReceiverPaused,
-    ReceiverResumed,
-    Reloaded,
     Start,
-    Stop,
-    StoreConflicted,
-    Stored,
-    StoreFailed,
     Tick,
 )
 from clawproto.evolving import evolve
-from clawproto.http import HttpAnswer
 from clawproto.inbox_state import InboxState
 from clawproto.instant import Instant
 from clawproto.link_state import Greeting, LinkState, Online, Unstarted
 from clawproto.policy import SECOND_MS
 from clawproto.session import is_finished, step
 from clawproto.state import State
-from clawproto.testing.explore.canonical import GENERATION, Node, canonical
+from clawproto.testing.explore.canonical import Node, canonical
 from clawproto.testing.explore.pool import (
-    ACCESS,
-    DATE,
-    IDENTITY,
     NOW,
-    PAIRS,
     POLICY,
-    REFRESH,
     Age,
     by_access,
-    by_refresh,
 )
+from clawproto.testing.explore.totality import Stepper, Violation, require_same, try_everything
+from clawproto.testing.explore.vocabulary import Move, credentials_of, describe, event_of, frame, name_of
 from clawproto.testing.invariants import History, check
 from clawproto.tokens_state import Idle, Requesting, Saving, floor_end, guard, is_rejected, may_open
 
-NONE: Final = -1
-Record: TypeAlias = tuple[int, int, int, int]
-Move: TypeAlias = tuple[Any, ...]  # one of the events above
 LATE_MS: Final = 1_000 * SECOND_MS
-
-
-class Violation(Exception):
-    """The session did what it must not. The message says what."""
 
 
 @frozen(eq=False)
@@ -178,7 +121,7 @@ class Client:
     """
 
     linked: bool
-    stepper: Callable[[State, Event, Instant], tuple[State, tuple[Effect, ...]]] = step
+    stepper: Stepper = step
     total: bool = True
     views: list[View] = field(factory=list[View])
     edges: set[tuple[tuple[str, str], str, tuple[str, str]]] = field(factory=set[Any])
@@ -237,9 +180,9 @@ class Client:
         reached, renaming = canonical(after, history, now, hours=event[0] == "age")
         new = self._number(reached, renaming.ages)
         old, view = self.views[number], self.views[new]
-        self.edges.add(((old.phase, old.link), _name(event), (view.phase, view.link)))
+        self.edges.add(((old.phase, old.link), name_of(event), (view.phase, view.link)))
         operations = tuple(renaming.operations.get(one, 0) for one in range(1, old.operations + 1))
-        described = tuple(_describe(effect, renaming.operations) for effect in effects)
+        described = tuple(describe(effect, renaming.operations) for effect in effects)
         return Outcome(
             new,
             renaming.pairs,
@@ -267,7 +210,7 @@ class Client:
                 after, history, effects = self._step(State(state.config), History(), again, NOW)
                 return (*self._cut(after, history, effects), NOW)
             case _:
-                after, history, effects = self._step(state, history, _event(state, event, ages), NOW)
+                after, history, effects = self._step(state, history, event_of(state, event, ages), NOW)
                 return (
                     (*self._cut(after, history, effects), NOW)
                     if event[0] == "start"
@@ -278,7 +221,7 @@ class Client:
         self, state: State, history: History, event: Event, now: Instant
     ) -> tuple[State, History, tuple[Effect, ...]]:
         after, effects = self.stepper(state, event, now)
-        _same(after, (), *self.stepper(after, Tick(), now), "a step leaves something undone that was due")
+        require_same(after, (), *self.stepper(after, Tick(), now), "a step leaves something undone that was due")
         return after, check(history, state, event, now, effects, after, liveness=False), effects
 
     def _let_time_pass(self, state: State, history: History) -> tuple[State, History, tuple[Effect, ...], Instant]:
@@ -305,9 +248,9 @@ class Client:
         phase = Online(1, NOW.mono_ms, NOW.mono_ms) if online else Greeting(1, NOW.mono_ms + 1_000, "c-0", digest)
         linked = evolve(state, link=LinkState(phase), connected=online)
         events = {
-            "ready": _frame("hello-ok", {"device_id": "device-1"}),
-            "rejected": _frame("hello-fail", {"reason": "authentication failed"}),
-            "unwell": _frame("hello-fail", {"reason": "not now"}),
+            "ready": frame("hello-ok", {"device_id": "device-1"}),
+            "rejected": frame("hello-fail", {"reason": "authentication failed"}),
+            "unwell": frame("hello-fail", {"reason": "not now"}),
             "lost": Closed(1, 1006),
         }
         return self._cut(*self._step(linked, history, events[what], NOW))
@@ -317,222 +260,6 @@ class Client:
         after, effects = self.stepper(unlinked, Tick(), NOW)  # for the deadline of the tokens alone
         assert not effects, "a Tick at once has nothing to do"
         return after
-
-
-# --- events --------------------------------------------------------------------------------------------------------
-
-
-def _frame(event: str, payload: dict[str, Any]) -> FrameReceived:
-    frame = {"version": "2", "event": event, "trace_id": "", "emitted_at": NOW.wall_ms, "payload": payload}
-    return FrameReceived(1, json.dumps(frame))
-
-
-FRAMES: Final = {
-    "challenge": _frame("connect.challenge", {"nonce": "nonce-nonce-nonce-nonce1"}),
-    "ready": _frame("hello-ok", {"device_id": "device-1", "delivery_mode": "device_replay"}),
-    "rejected": _frame("hello-fail", {"reason": "authentication failed"}),
-    "outage": _frame("hello-fail", {"reason": "auth service unavailable, try later"}),
-    "unwell": _frame("hello-fail", {"reason": "not now"}),
-    "pong": _frame("pong", {}),
-    "garbage": FrameReceived(1, "{"),
-}
-
-
-def _json_answer(code: int, data: dict[str, str] | None = None) -> HttpAnswer:
-    body = {"code": code, "msg": "", "data": data or {}}
-    return HttpAnswer(200, (("date", DATE),), json.dumps(body).encode())
-
-
-def credentials_of(record: Record, ages: tuple[Age, ...], seconds: int = 0) -> Credentials:
-    """The record of a store, as a session gets it. ``seconds``: age of its intent."""
-    generation, pair, intent, refused = record
-    return Credentials(
-        IDENTITY,
-        None if pair == NONE else PAIRS[pair, ages[pair]],
-        GENERATION + generation,
-        None
-        if intent == NONE
-        else Intent(REFRESH[intent].digest, GENERATION + generation, NOW.wall_ms - seconds * SECOND_MS),
-        None if refused == NONE else ACCESS[refused, ages[refused]].digest,
-    )
-
-
-def _event(state: State, move: Move, ages: tuple[Age, ...]) -> Event:
-    match move:
-        case ("start", record, seconds):
-            return Start(None if record is None else credentials_of(record, ages, seconds))
-        case ("load", record):
-            return CredentialsLoaded(credentials_of(record, ages))
-        case ("refresh",):
-            return Refresh(1_000)
-        case ("stop",):
-            return Stop()
-        case ("pause",):
-            return ReceiverPaused()
-        case ("resume",):
-            return ReceiverResumed()
-        case ("http", answer):
-            return _http(answer, ages)
-        case ("store", operation, answer):
-            return _store_report(operation, answer, ages)
-        case ("opened",):
-            return Opened(1)
-        case ("open-failed",):
-            return OpenFailed(1, "unreachable")
-        case ("closed", code):
-            return Closed(1, code, "retry_after_ms=2000" if code == 4002 else "")
-        case ("frame", what):
-            return FRAMES[what]
-        case _:
-            raise ValueError(f"{move} is no event")
-
-
-def _http(answer: tuple[Any, ...], ages: tuple[Age, ...]) -> Event:
-    match answer:
-        case ("rotated", pair):
-            tokens = PAIRS[pair, ages[pair]]
-            assert tokens.refresh is not None
-            data = {"access_token": tokens.access.reveal(), "refresh_token": tokens.refresh.reveal()}
-            return HttpAnswered(1, _json_answer(0, data))
-        case ("refused",):
-            return HttpAnswered(1, _json_answer(10003))
-        case ("bad-request",):
-            return HttpAnswered(1, _json_answer(400))
-        case ("internal",):
-            return HttpAnswered(1, _json_answer(1))
-        case ("busy",):
-            return HttpAnswered(1, HttpAnswer(429, (("retry-after", "6"),), b""))
-        case ("garbage",):
-            return HttpAnswered(1, HttpAnswer(502, (), b"<html>"))
-        case ("unknown",):
-            return HttpFailed(1, True, "connection reset")
-        case ("unsent",):
-            return HttpFailed(1, False, "name not found")
-        case _:
-            raise ValueError(f"{answer} is no answer")
-
-
-def _store_report(operation: int, answer: tuple[Any, ...], ages: tuple[Age, ...]) -> Event:
-    match answer:
-        case ("stored", generation):
-            return Stored(operation, GENERATION + generation)
-        case ("conflict", record):
-            return StoreConflicted(operation, None if record is None else credentials_of(record, ages))
-        case ("reloaded", record):
-            return Reloaded(operation, None if record is None else credentials_of(record, ages))
-        case ("failed",):
-            return StoreFailed(operation, "disk full")
-        case _:
-            raise ValueError(f"{answer} is no answer")
-
-
-def _name(move: Move) -> str:
-    """How the diagrams call an event."""
-    match move:
-        case ("http", answer) | ("store", _, answer):
-            return f"{move[0]} {answer[0]}"
-        case ("frame" | "closed" | "socket", what):
-            return f"{move[0]} {what}"
-        case _:
-            return str(move[0])
-
-
-# --- time ----------------------------------------------------------------------------------------------------------
-
-
-def thresholds(state: State) -> Iterable[int]:
-    """Milliseconds until each instant that some decision compares the clock with."""
-    tokens, now = state.tokens, NOW.mono_ms
-    instants = [tokens.backoff_until, tokens.not_before, tokens.hold_until, tokens.lost_until, state.deadline]
-    if tokens.last_attempt is not None:
-        instants.append(floor_end(tokens, POLICY))
-        instants.append(tokens.last_attempt.mono_ms + POLICY.grace_ms)
-    link = state.link
-    if link.takeovers:
-        instants.append(link.taken_over_at + POLICY.takeover_window_ms)
-    if link.paused_since is not None:
-        instants.append(link.paused_since + POLICY.receiver_stall_ms)
-    phase = link.phase
-    if isinstance(phase, Online):
-        instants.append(phase.since + POLICY.stable_after_ms)
-    for name in ("not_before", "floor"):
-        instant = getattr(phase, name, None)
-        if instant is not None:
-            instants.append(instant)
-    return [instant - now for instant in instants if instant is not None]
-
-
-# --- totality ------------------------------------------------------------------------------------------------------
-
-STALE: Final[tuple[Event, ...]] = (
-    HttpAnswered(77, _json_answer(10003)),
-    HttpFailed(77, True, "late"),
-    Stored(77, GENERATION + 7),
-    StoreConflicted(77, None),
-    StoreFailed(77, "late"),
-    Reloaded(77, None),
-    Opened(77),
-    OpenFailed(77, "late"),
-    Closed(77, 4001),
-    FrameReceived(77, "{"),
-)
-
-
-def try_everything(node: Node, stepper: Callable[[State, Event, Instant], tuple[State, tuple[Effect, ...]]]) -> int:
-    """Reports with numbers that nobody waits for do what a Tick does, anywhere, and a second Start is refused.
-
-    Returns:
-        How many events were tried.
-
-    Raises:
-        Violation: something changed, or was raised.
-    """
-    state = node.state
-    try:
-        if not state.started:
-            return _refuses(state, STALE, stepper)
-        expected = stepper(state, Tick(), NOW)  # the wall clock may have made something due since the last step
-        for event in STALE:
-            after, effects = stepper(state, event, NOW)
-            _same(
-                after,
-                effects,
-                *expected,
-                f"totality: {type(event).__name__}, which nobody waits for, changes something",
-            )
-        return len(STALE) + _refuses(state, (Start(),), stepper)
-    except AssertionError as error:
-        raise Violation(str(error) or "an assertion of the core failed") from error
-
-
-def _same(state: State, effects: tuple[Effect, ...], after: State, expected: tuple[Effect, ...], problem: str) -> None:
-    """Whether a step came to what a Tick leads to. It may look at the clock earlier than a Tick would, but not later."""
-    late = after.deadline is not None and (state.deadline is None or state.deadline > after.deadline)
-    if late or effects != expected:
-        raise Violation(problem)
-    for name in _TIMELESS:
-        one, other = getattr(state, name), getattr(after, name)
-        if one is not other and one != other:
-            raise Violation(problem)
-
-
-_TIMELESS: Final = tuple(one.name for one in fields(State) if one.name not in ("deadline", "calm_until"))
-
-
-def _refuses(
-    state: State,
-    events: Iterable[Event],
-    stepper: Callable[[State, Event, Instant], tuple[State, tuple[Effect, ...]]],
-) -> int:
-    tried = 0
-    for event in events:
-        tried += 1
-        try:
-            stepper(state, event, NOW)
-        except Misuse:
-            continue
-        raise Violation(f"totality: {type(event).__name__} is not refused")
-    return tried
 
 
 # --- views and effects ---------------------------------------------------------------------------------------------
@@ -583,42 +310,23 @@ def _whole(state: State) -> tuple[int, ...]:
     return tuple(by_access(pair.access.digest)[0] for pair in pairs if pair is not None)
 
 
-def _describe(effect: Effect, operations: dict[int, int]) -> tuple[Any, ...] | None:
-    match effect:
-        case RecordIntent(operation=operation, intent=intent):
-            number = operations.get(operation, 0)
-            return "intent", number, by_refresh(intent.refresh_digest), intent.generation - GENERATION
-        case RequestRefresh(http=http):
-            token = json.loads(http.body or b"{}")["refresh_token"]
-            return "request", int(token.removeprefix("refresh-"))
-        case Persist(operation=operation, credentials=record, replaces=replaces):
-            assert record.tokens is not None
-            return (
-                "persist",
-                operations.get(operation, 0),
-                by_access(record.tokens.access.digest)[0],
-                record.generation - GENERATION,
-                None if replaces is None else replaces - GENERATION,
-            )
-        case Logout(operation=operation, refused=refused, replaces=replaces):
-            return "logout", operations.get(operation, 0), by_access(refused)[0], replaces - GENERATION
-        case Reload(operation=operation):
-            return "reload", operations.get(operation, 0)
-        case Swap(tokens=tokens):
-            return "swap", by_access(tokens.access.digest)[0]
-        case Open() | Abort():
-            return (type(effect).__name__.lower(),)
-        case Close() | Reconnect():
-            return type(effect).__name__.lower(), effect.reason
-        case SendFrame(event=event):
-            return "send", event
-        case Resolve(result=result):
-            return "resolve", type(result).__name__
-        case Emit(event=event):
-            return "tell", _told(event)
-        case _:
-            return None
-
-
-def _told(event: AppEvent) -> str:
-    return f"LoggedOut {event.cause}" if isinstance(event, LoggedOut) else type(event).__name__
+def thresholds(state: State) -> Iterable[int]:
+    """Milliseconds until each instant that some decision compares the clock with."""
+    tokens, now = state.tokens, NOW.mono_ms
+    instants = [tokens.backoff_until, tokens.not_before, tokens.hold_until, tokens.lost_until, state.deadline]
+    if tokens.last_attempt is not None:
+        instants.append(floor_end(tokens, POLICY))
+        instants.append(tokens.last_attempt.mono_ms + POLICY.grace_ms)
+    link = state.link
+    if link.takeovers:
+        instants.append(link.taken_over_at + POLICY.takeover_window_ms)
+    if link.paused_since is not None:
+        instants.append(link.paused_since + POLICY.receiver_stall_ms)
+    phase = link.phase
+    if isinstance(phase, Online):
+        instants.append(phase.since + POLICY.stable_after_ms)
+    for name in ("not_before", "floor"):
+        instant = getattr(phase, name, None)
+        if instant is not None:
+            instants.append(instant)
+    return [instant - now for instant in instants if instant is not None]

@@ -23,8 +23,8 @@ _TEXTS: Final = {
     "tokens": """
 ## Tokens
 
-From explorations with server, store, a sibling process and crashes in which one thing fails, of an agent that is paired,
-whose pair was revoked, or that is not paired yet. `usable` is the phase `Idle` with a pair in force; `absent` and
+From explorations with server, store, a sibling process and crashes in which one thing fails, of an agent that is
+paired, whose pair was revoked, or that is not paired yet. `usable` is the phase `Idle` with a pair in force; `absent` and
 `logged_out` wait for credentials. *hub* is what happens to a socket that the tokens have permitted.
 """,
     "link": """
@@ -59,9 +59,8 @@ def _event(name: str) -> str:
 def draw(edges: Iterable[tuple[str, str, str]]) -> str:
     """A Mermaid state diagram."""
     arrows: dict[tuple[str, str], set[str]] = {}
-    for before, event, after in edges:
-        if event in ("start", "restart"):
-            before = ""
+    for left, event, after in edges:
+        before = "" if event in ("start", "restart") else left
         if before != after:
             arrows.setdefault((before, after), set()).add(_event(event))
     lines = ["```mermaid", "stateDiagram-v2"]

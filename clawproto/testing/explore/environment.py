@@ -13,114 +13,27 @@ have numbers in the order in which they are met, the generations of records coun
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final
 
-from attrs import frozen
-
-from clawproto.testing.explore.client import NONE, Client, Move, Record, Violation
-from clawproto.testing.explore.pool import HOURS_LATER, Age
-
-Label: TypeAlias = tuple[Any, ...]
-
-
-class Request(NamedTuple):
-    """A refresh on its way. ``answer`` None: to the server. An earlier life's has nobody to be answered."""
-
-    awaited: bool
-    pair: int
-    answer: tuple[Any, ...] | None
-
-
-class Operation(NamedTuple):
-    """What the store was asked for. ``number`` 0: nobody waits for it. ``answer`` None: not done yet."""
-
-    number: int
-    kind: str
-    pair: int
-    generation: int
-    replaces: int | None
-    answer: tuple[Any, ...] | None
-
-
-class Global(NamedTuple):
-    """Session and environment.
-
-    Attributes:
-        node: of the session.
-        pairs: global numbers of the pairs that it knows.
-        live: the pair whose refresh token the server redeems.
-        previous: the one before, within the grace.
-        sibling: ``(pair, replaces)`` while another process has rotated and not saved.
-        spent: pairs of which this session knows that they were redeemed.
-        ages: by global number.
-        faults: how many may still happen; NONE for any number.
-    """
-
-    node: int
-    pairs: tuple[int, ...]
-    live: int
-    previous: int
-    requests: tuple[Request, ...]
-    operations: tuple[Operation, ...]
-    store: Record | None
-    sibling: tuple[int, int] | None
-    spent: tuple[int, ...]
-    ages: tuple[Age, ...]
-    faults: int
-
-
-@frozen(kw_only=True)
-class Setting:
-    """What may happen in a world.
-
-    Attributes:
-        linked: the link machine takes part.
-        begin: what the store holds at first: a pair, one that the server has revoked, or nothing.
-        faults: how many faults at most; None for any number.
-        grace: the server redeems a spent token once more.
-        sibling: there is another process.
-        crashes, stops, loads, ages: the host does such things.
-        server_faults, store_faults: those parts may fail.
-        callers: how many explicit refreshes may be open at once.
-        pauses: the application does not keep up.
-        codes: with which the hub closes.
-    """
-
-    linked: bool = False
-    begin: Literal["paired", "revoked", "absent"] = "paired"
-    faults: int | None = None
-    grace: bool = True
-    sibling: bool = True
-    crashes: bool = True
-    stops: bool = True
-    loads: bool = True
-    ages: bool = True
-    server_faults: bool = True
-    store_faults: bool = True
-    callers: int = 1
-    pauses: bool = False
-    codes: tuple[int, ...] = (1006, 1009, 4002)
-
-
-class Next(NamedTuple):
-    """One thing that may happen.
-
-    Attributes:
-        label: what.
-        healthy: it is the good course of things.
-        state: what comes of it.
-        effects: what the session asked for.
-    """
-
-    label: Label
-    healthy: bool
-    state: Global
-    effects: tuple[tuple[Any, ...], ...]
-
+from clawproto.testing.explore.client import Client
+from clawproto.testing.explore.pool import HOURS_LATER
+from clawproto.testing.explore.surroundings import (
+    Global,
+    Label,
+    Next,
+    Operation,
+    Request,
+    Setting,
+    inward,
+    lowered,
+    minted,
+    renumbered,
+)
+from clawproto.testing.explore.totality import Violation
+from clawproto.testing.explore.vocabulary import NONE, Move, Record
 
 # Where the server's newest pair may get lost without any fault of the session.
 _EXCUSED: Final = ("answer lost", "killed", "sibling dies", "nobody to answer")
-_OUTRUN: Final = -1_000  # a generation that the store has left behind for ever
 _ANSWERS: Final = ("internal", "busy", "garbage")
 
 
@@ -266,8 +179,8 @@ class Environment:
     def _processed(self, state: Global, request: Request, rest: tuple[Request, ...], may_fail: bool) -> Iterator[Next]:
         """The server looks at a request. What becomes of an earlier life's answer interests nobody."""
         redeemable = request.pair == state.live or (request.pair == state.previous and self.setting.grace)
-        outcomes = [(_minted(state), True)] if redeemable else []
-        if redeemable and may_fail and self.setting.server_faults and request.awaited and _minted(state) == "new-1":
+        outcomes = [(minted(state), True)] if redeemable else []
+        if redeemable and may_fail and self.setting.server_faults and request.awaited and minted(state) == "new-1":
             outcomes.append(("short", False))  # its time of issue tells it from no other new one
         for age, healthy in outcomes:
             pair = len(state.ages)
@@ -390,7 +303,7 @@ class Environment:
             if record is not None and record[1] != NONE and record[1] == state.live and state.sibling is None:
                 pair = len(state.ages)
                 changed = state._replace(
-                    live=pair, previous=record[1], ages=(*state.ages, _minted(state)), sibling=(pair, record[0])
+                    live=pair, previous=record[1], ages=(*state.ages, minted(state)), sibling=(pair, record[0])
                 )
                 yield self._settle(state, ("sibling rotates",), changed, fault=True)
             if record is not None and record[1] != NONE:
@@ -399,7 +312,7 @@ class Environment:
                 yield self._settle(state, ("sibling logs out",), changed, fault=True)
             pair = len(state.ages)
             paired = (0 if record is None else record[0] + 1, pair, NONE, NONE)
-            changed = state._replace(store=paired, live=pair, previous=NONE, ages=(*state.ages, _minted(state)))
+            changed = state._replace(store=paired, live=pair, previous=NONE, ages=(*state.ages, minted(state)))
             yield self._settle(state, ("owner pairs again",), changed, fault=True)
         if state.live != NONE:
             yield self._settle(state, ("server revokes",), state._replace(live=NONE, previous=NONE), fault=True)
@@ -424,7 +337,7 @@ class Environment:
         known = list(state.pairs)
         ages = state.ages
         own = len(known)
-        translated = _inward(move, known)
+        translated = inward(move, known)
         outcome = self.client.move(state.node, translated, tuple(ages[pair] for pair in known[own:]))
         view = self.client.views[outcome.node]
         pairs = tuple(known[old] for old in outcome.pairs)
@@ -470,7 +383,7 @@ class Environment:
             state.faults,
         )
         if outcome.generation:
-            after = _lowered(after, outcome.generation)
+            after = lowered(after, outcome.generation)
         return self._settle(origin or state, label, after, healthy=healthy, fault=fault, effects=outcome.effects)
 
     def _settle(
@@ -488,7 +401,7 @@ class Environment:
                 raise Violation(f"the only pair that the server redeems is gone, at {' '.join(map(str, label))}")
         if fault and after.faults > 0:
             after = after._replace(faults=after.faults - 1)
-        return Next(label, healthy, _renumbered(after), effects)
+        return Next(label, healthy, renumbered(after), effects)
 
     def _is_held(self, state: Global, pair: int) -> bool:
         if state.store is not None and state.store[1] == pair:
@@ -500,112 +413,3 @@ class Environment:
         if any(one.kind == "persist" and one.pair == pair and one.answer is None for one in state.operations):
             return True
         return any(state.pairs[own] == pair for own in self.client.views[state.node].whole)
-
-
-# --- names ---------------------------------------------------------------------------------------------------------
-
-
-def _minted(state: Global) -> Age:
-    """The age of a pair that the server mints now: later than all before it."""
-    if "new-2" in state.ages or "new-3" in state.ages:
-        return "new-3"
-    return "new-2" if "new-1" in state.ages or "short" in state.ages else "new-1"
-
-
-def _own_number(pair: int, known: list[int]) -> int:
-    if pair == NONE:
-        return NONE
-    if pair not in known:
-        known.append(pair)
-    return known.index(pair)
-
-
-def _inward(move: Move, known: list[int]) -> Move:
-    """The event in the session's own numbers; pairs that are new to it are appended to ``known``."""
-    kind = move[0]
-    if kind == "http" and move[1][0] == "rotated":
-        return kind, ("rotated", _own_number(move[1][1], known))
-    if kind == "store" and move[2][0] in ("conflict", "reloaded"):
-        return kind, move[1], (move[2][0], _own_record(move[2][1], known))
-    if kind in ("start", "restart", "load"):
-        return kind, _own_record(move[1], known), *move[2:]
-    return move
-
-
-def _own_record(record: Record | None, known: list[int]) -> Record | None:
-    if record is None:
-        return None
-    generation, pair, intent, refused = record
-    return generation, _own_number(pair, known), _own_number(intent, known), _own_number(refused, known)
-
-
-def _lowered(state: Global, by: int) -> Global:
-    """The same with generations that count from another one."""
-
-    def record(one: Record | None) -> Record | None:
-        return None if one is None else (one[0] - by, *one[1:])
-
-    def answer(one: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-        if one is None or one[0] == "failed":
-            return one
-        return ("stored", one[1] - by) if one[0] == "stored" else (one[0], record(one[1]))
-
-    return state._replace(
-        store=record(state.store),
-        sibling=None if state.sibling is None else (state.sibling[0], state.sibling[1] - by),
-        operations=tuple(
-            one._replace(
-                generation=one.generation - by if one.kind in ("intent", "persist") else 0,
-                replaces=None if one.replaces is None else one.replaces - by,
-                answer=answer(one.answer),
-            )
-            for one in state.operations
-        ),
-    )
-
-
-def _renumbered(state: Global) -> Global:
-    """The same with pairs numbered in the order in which they are met; those that nobody has any more are forgotten."""
-    new: dict[int, int] = {NONE: NONE}
-
-    def number(pair: int) -> int:
-        found = new.get(pair)
-        if found is None:
-            found = new[pair] = len(new) - 1
-        return found
-
-    def record(one: Record | None) -> Record | None:
-        return None if one is None else (one[0], number(one[1]), number(one[2]), number(one[3]))
-
-    def answer(one: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-        if one is None or one[0] in ("failed", "stored"):
-            return one
-        return one[0], record(one[1])
-
-    pairs = tuple([number(pair) for pair in state.pairs])
-    store = record(state.store)
-    live = number(state.live)
-    requests = tuple(
-        [
-            Request(one.awaited, number(one.pair), ("rotated", number(one.answer[1])))
-            if one.answer is not None and one.answer[0] == "rotated"
-            else Request(one.awaited, number(one.pair), one.answer)
-            for one in state.requests
-        ]
-    )
-    operations = tuple(
-        [
-            Operation(one.number, one.kind, number(one.pair), one.generation, one.replaces, answer(one.answer))
-            for one in state.operations
-        ]
-    )
-    sibling = None
-    if state.sibling is not None:
-        current = store is not None and store[0] == state.sibling[1]
-        sibling = number(state.sibling[0]), state.sibling[1] if current else _OUTRUN
-    previous = new.get(state.previous, NONE)  # whom nobody has any more nobody can present
-    spent = tuple(sorted([new[pair] for pair in state.spent if pair in new]))
-    ages = [state.ages[pair] for pair in new if pair != NONE]
-    return Global(
-        state.node, pairs, live, previous, requests, operations, store, sibling, spent, tuple(ages), state.faults
-    )

@@ -3,8 +3,8 @@
 from typing import Any
 
 from clawproto.testing.explore.client import Client
-from clawproto.testing.explore.environment import Next
 from clawproto.testing.explore.search import Counterexample, Report
+from clawproto.testing.explore.surroundings import Next
 
 
 def table(reports: list[Report]) -> str:

@@ -13,8 +13,10 @@ from typing import Final
 
 from attrs import field, frozen
 
-from clawproto.testing.explore.client import Client, Violation
-from clawproto.testing.explore.environment import Environment, Global, Next, Setting
+from clawproto.testing.explore.client import Client
+from clawproto.testing.explore.environment import Environment
+from clawproto.testing.explore.surroundings import Global, Next, Setting
+from clawproto.testing.explore.totality import Violation
 
 _NOBODY: Final = 0xFFFF_FFFF
 

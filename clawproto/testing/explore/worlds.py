@@ -5,13 +5,11 @@ link      the link machine, with a hub that does anything; server and store alwa
 session   both at once
 """
 
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from clawproto.testing.explore.environment import Setting
-
-Reach: TypeAlias = Literal["bounded", "deep"]
+from clawproto.testing.explore.surroundings import Setting
 
 
 @frozen
@@ -29,8 +27,10 @@ class World:
     limit: int | None = None
 
 
-_CALM: Final = {"sibling": False, "crashes": False, "server_faults": False, "store_faults": False, "loads": False}
-_HUB: Final = Setting(linked=True, callers=0, pauses=True, **_CALM)
+_CALM: Final = Setting(
+    linked=True, sibling=False, crashes=False, server_faults=False, store_faults=False, loads=False, callers=0
+)
+_HUB: Final = evolve(_CALM, pauses=True)
 _REVOKED: Final = Setting(begin="revoked", faults=1)
 _ABSENT: Final = Setting(begin="absent", faults=1)
 
@@ -48,9 +48,9 @@ DEEP: Final = (
     World("tokens, revoked, one fault", _REVOKED),
     World("tokens, not paired, one fault", _ABSENT),
     World("tokens, two faults", Setting(faults=2)),
-    World("tokens, any number of faults", Setting(), limit=8_000_000),
     World("link", _HUB, limit=1_000_000),
     World("session", Setting(linked=True, pauses=True), limit=1_000_000),
+    World("tokens, any number of faults", Setting(), limit=8_000_000),
 )
 DRAWN: Final = {
     "tokens": (
@@ -60,6 +60,6 @@ DRAWN: Final = {
     ),
     "link": (
         World("link", _HUB, limit=10_000),
-        World("link", Setting(linked=True, faults=0, **_CALM), limit=10_000),
+        World("link", evolve(_CALM, faults=0), limit=10_000),
     ),
 }
