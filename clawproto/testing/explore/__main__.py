@@ -15,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--deep", action="store_true", help="as far as is feasible: hours, some GiB of memory")
     parser.add_argument("--world", action="append", help="only worlds whose name begins like this; may be repeated")
     parser.add_argument("--limit", type=int, help="of transitions in each world")
+    parser.add_argument("--first", action="store_true", help="stop at the first violation")
     parser.add_argument("--progress", action="store_true", help="a line for each layer, on stderr")
     options = parser.parse_args(arguments)
     wanted: list[str] = options.world or [""]
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table([report]).splitlines()[1], flush=True)
         if report.counterexample is not None:
             print(journal(report.counterexample, client), flush=True)
+            if options.first:
+                break
     print()
     print(table(reports))
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB at most")

@@ -1,8 +1,8 @@
 """The session under exploration: the real ``step``, folded into a finite automaton that grows where it is walked.
 
 A node is a canonical state; a move is one event of `clawproto.testing.explore.vocabulary`, in which tokens, numbers and
-times are those of the node. What a move leads to is worked out once, with the invariants, and remembered. An environment
-with millions of states asks for the same few thousand moves.
+times are those of the node. What a move leads to is worked out once, with the invariants, and remembered. An
+environment with millions of states asks for the same few thousand moves.
 """
 
 from collections.abc import Iterable

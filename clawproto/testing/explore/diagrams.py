@@ -24,8 +24,8 @@ _TEXTS: Final = {
 ## Tokens
 
 From explorations with server, store, a sibling process and crashes in which one thing fails, of an agent that is
-paired, whose pair was revoked, or that is not paired yet. `usable` is the phase `Idle` with a pair in force; `absent` and
-`logged_out` wait for credentials. *hub* is what happens to a socket that the tokens have permitted.
+paired, whose pair was revoked, or that is not paired yet. `usable` is the phase `Idle` with a pair in force; `absent`
+and `logged_out` wait for credentials. *hub* is what happens to a socket that the tokens have permitted.
 """,
     "link": """
 ## Link

@@ -1,10 +1,11 @@
 """The few pairs of tokens that an exploration needs, under fixed names, and the two clocks that stand still.
 
 A pair is a small number; which pair it stands for is decided anew in every state, so there are always enough. Its
-access token has an age: ``new-1`` as the server has just minted it (``new-2`` and ``new-3`` if it did so while others are
-new: the order of issue matters), ``fresh`` once it is in force, ``due`` when the session wants another one (``due-1`` to
-``due-3`` if it never was in force). ``short`` is a new one that does not live longer than the old (TOK-22). Real tokens
-pass from one age to the next in hours; here that is one transition of its own, since nothing else takes as long.
+access token has an age: ``new-1`` as the server has just minted it (``new-2`` and ``new-3`` if it did so while others
+are new: the order of issue matters), ``fresh`` once it is in force, ``due`` when the session wants another one
+(``due-1`` to ``due-3`` if it never was in force). ``short`` is a new one that does not live longer than the old
+(TOK-22). Real tokens pass from one age to the next in hours; here that is one transition of its own, since nothing
+else takes as long.
 """
 
 import base64

@@ -83,7 +83,11 @@ def try_everything(node: Node, stepper: Stepper) -> int:
 def require_same(
     state: State, effects: tuple[Effect, ...], after: State, expected: tuple[Effect, ...], problem: str
 ) -> None:
-    """Whether a step came to what a Tick leads to. It may look at the clock earlier than a Tick would, but not later."""
+    """A step came to what a Tick leads to. It may look at the clock earlier than a Tick would, but not later.
+
+    Raises:
+        Violation: with this problem.
+    """
     late = after.deadline is not None and (state.deadline is None or state.deadline > after.deadline)
     if late or effects != expected:
         raise Violation(problem)
