@@ -3,13 +3,16 @@
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import fields, has
 
 from clawproto.effects import Effect, RequestRefresh
 from clawproto.events import Event, HttpAnswered
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
+from clawproto.secret import Secret
 from clawproto.session import step
 from clawproto.state import State
 from clawproto.testing.explore import BOUNDED, Client, Setting, World, journal, search, table
@@ -18,7 +21,7 @@ from clawproto.testing.explore.canonical import Node, canonical
 from clawproto.testing.explore.diagrams import document, draw
 from clawproto.testing.explore.environment import Environment
 from clawproto.testing.explore.pool import NOW, PAIRS, TIMES, by_access
-from clawproto.testing.invariants import History
+from clawproto.timing import TokenTimes
 
 PAGE = Path(__file__).parents[1] / "docs" / "states.md"
 
@@ -116,36 +119,31 @@ def nodes(seed: int) -> Iterator[tuple[Client, int]]:
         yield client, state.node
 
 
+def moved(value: Any, by: int) -> Any:
+    """A value of the state with every monotonic instant in it moved."""
+    if isinstance(value, Instant):
+        return Instant(value.wall_ms, value.mono_ms + by)
+    if isinstance(value, int):
+        return value + by if NOW.mono_ms // 2 < value < NOW.mono_ms * 2 else value
+    if isinstance(value, tuple):
+        return tuple(moved(one, by) for one in value)
+    if has(type(value)) and fields(type(value)) and not isinstance(value, Secret | TokenTimes):
+        return evolve(value, **{one.name: moved(getattr(value, one.name), by) for one in fields(type(value))})
+    return value
+
+
 def shifted(node: Node, chance: random.Random) -> tuple[Node, Instant]:
     """The same session at another time: every instant in it moved alike."""
-    by = chance.randrange(1, 10**9)
-
-    def moved(value: object) -> object:
-        if isinstance(value, Instant):
-            return Instant(value.wall_ms, value.mono_ms + by)
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and value > NOW.mono_ms // 2
-            and value < NOW.mono_ms * 2
-        ):
-            return value + by
-        if isinstance(value, tuple):
-            return tuple(moved(one) for one in value)
-        if getattr(value, "__attrs_attrs__", ()) and type(value).__name__ not in (
-            "Config",
-            "Policy",
-            "Secret",
-            "TokenTimes",
-        ):
-            return evolve(value, **{one.name: moved(getattr(value, one.name)) for one in value.__attrs_attrs__})
-        return value
-
-    state = evolve(node.state, **{name: moved(getattr(node.state, name)) for name in ("tokens", "link", "inbox")})
-    state = evolve(state, deadline=moved(state.deadline), calm_until=moved(state.calm_until))
-    history = moved(node.history)
-    assert isinstance(history, History)
-    return Node(state, history), Instant(NOW.wall_ms, NOW.mono_ms + by)
+    by, state = chance.randrange(1, 10**9), node.state
+    state = evolve(
+        state,
+        tokens=moved(state.tokens, by),
+        link=moved(state.link, by),
+        inbox=moved(state.inbox, by),
+        deadline=moved(state.deadline, by),
+        calm_until=moved(state.calm_until, by),
+    )
+    return Node(state, moved(node.history, by)), Instant(NOW.wall_ms, NOW.mono_ms + by)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -29,9 +29,9 @@ _PATIENCE: Final = 600  # seconds; a defect may make something run for ever
 
 _HEAD: Final = """# Deliberate defects
 
-What notices a mistake in the core? `python -m tools.defects --page docs/defects.md` puts each of these into a copy of it,
-lets the explorer look for a counterexample (a short one: 15,000 transitions in each world), and runs the tests of that
-part. A dash stands for machines that the explorer does not walk.
+What notices a mistake in the core? `python -m tools.defects --page docs/defects.md` puts each of these into a copy of
+it, lets the explorer look for a counterexample (no further than 15,000 transitions in each world), and runs the tests
+of that part. A dash stands for machines that the explorer does not walk.
 
 | defect | rule | explorer | tests |
 |---|---|---|---|

@@ -29,6 +29,7 @@ class Defect:
 
 
 _FLIGHT: Final = ("test_tokens_flight.py",)
+_LATE: Final = ("test_tokens_late.py",)
 _OUTSIDE: Final = ("test_tokens_outside.py",)
 _SAVING: Final = ("test_tokens_saving.py",)
 
@@ -47,7 +48,7 @@ TOKENS: Final = (
         "tokens_answers.py",
         "if not isinstance(phase, Requesting) or phase.request != event.request:",
         "if not isinstance(phase, Requesting):",
-        _FLIGHT,
+        _LATE,
     ),
     Defect(
         "a report on another store operation counts",
@@ -55,7 +56,7 @@ TOKENS: Final = (
         "tokens_answers.py",
         "if isinstance(phase, Idle | Requesting) or phase.operation != event.operation:",
         "if isinstance(phase, Idle | Requesting):",
-        (*_OUTSIDE, *_FLIGHT),
+        _LATE,
     ),
     Defect(
         "the latch is skipped",
@@ -151,8 +152,8 @@ TOKENS: Final = (
         "an unknown answer is followed at once",
         "REF-44",
         "tokens_answers.py",
-        "not_before=max(tokens.not_before, turn.mono + turn.policy.unknown_answer_wait_ms),\n            lost_until=tokens",
-        "not_before=tokens.not_before,\n            lost_until=tokens",
+        "not_before=max(tokens.not_before, turn.mono + turn.policy.unknown_answer_wait_ms)",
+        "not_before=tokens.not_before",
         ("test_tokens_recovery.py",),
     ),
     Defect(
@@ -259,8 +260,8 @@ LINK: Final = (
         "a handshake may take for ever",
         "HS-4",
         "link.py",
-        "if turn.mono >= phase.deadline:\n                turn.do(Abort(phase.generation))\n                return _retry(",
-        "if False:\n                turn.do(Abort(phase.generation))\n                return _retry(",
+        'turn.do(Abort(phase.generation))\n                return _retry(link, None, "no answer in time", turn)',
+        "return link",
         ("test_handshake.py",),
     ),
     Defect(

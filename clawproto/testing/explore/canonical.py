@@ -182,7 +182,7 @@ class _Rename:
             if cleanup is None
             else evolve(
                 cleanup,
-                refused=names.access(cleanup.refused),
+                refused=names.access(cleanup.refused) or "",
                 replaces=cleanup.replaces - self._lowered,
                 operation=None if cleanup.operation is None else self._operations[cleanup.operation],
                 failures=min(cleanup.failures, ENOUGH),

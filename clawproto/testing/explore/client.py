@@ -39,7 +39,7 @@ from clawproto.testing.explore.pool import (
 from clawproto.testing.explore.totality import Stepper, Violation, require_same, try_everything
 from clawproto.testing.explore.vocabulary import Move, credentials_of, describe, event_of, frame, name_of
 from clawproto.testing.invariants import History, check
-from clawproto.tokens_state import Idle, Requesting, Saving, floor_end, guard, is_rejected, may_open
+from clawproto.tokens_state import Idle, Requesting, Saving, current_tokens, floor_end, guard, is_rejected, may_open
 
 LATE_MS: Final = 1_000 * SECOND_MS
 
@@ -243,11 +243,16 @@ class Client:
     # --- the link left out: it comes and goes as it likes, within what the tokens permit
 
     def _socket(self, state: State, history: History, what: str) -> tuple[State, History, tuple[Effect, ...]]:
-        digest = state.tokens.credentials.tokens.access.digest  # type: ignore[union-attr]
+        pair = current_tokens(state.tokens)
+        assert pair is not None
         online = what == "lost"
-        phase = Online(1, NOW.mono_ms, NOW.mono_ms) if online else Greeting(1, NOW.mono_ms + 1_000, "c-0", digest)
+        phase = (
+            Online(1, NOW.mono_ms, NOW.mono_ms)
+            if online
+            else Greeting(1, NOW.mono_ms + 1_000, "c-0", pair.access.digest)
+        )
         linked = evolve(state, link=LinkState(phase), connected=online)
-        events = {
+        events: dict[str, Event] = {
             "ready": frame("hello-ok", {"device_id": "device-1"}),
             "rejected": frame("hello-fail", {"reason": "authentication failed"}),
             "unwell": frame("hello-fail", {"reason": "not now"}),

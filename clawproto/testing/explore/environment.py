@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from clawproto.testing.explore.client import Client
-from clawproto.testing.explore.pool import HOURS_LATER
+from clawproto.testing.explore.pool import HOURS_LATER, Age
 from clawproto.testing.explore.surroundings import (
     Global,
     Label,
@@ -231,18 +231,18 @@ class Environment:
             rest = state.operations[:index] + state.operations[index + 1 :]
             if operation.answer is not None:
                 left = state._replace(operations=rest)
-                label = "store", operation.kind, operation.answer[0]
-                move = "store", operation.number, operation.answer
+                label: Label = ("store", operation.kind, operation.answer[0])
+                move: Move = ("store", operation.number, operation.answer)
                 yield self._move(left, label, move, healthy=True, origin=state)
                 continue
             done = self._done(state, operation)
             yield self._reported(state, operation, rest, done, ("store works", operation.kind), healthy=True)
             if may_fail and self.setting.store_faults:
-                failed = state.store, ("failed",)
+                failed: tuple[Record | None, tuple[Any, ...]] = state.store, ("failed",)
                 yield self._reported(state, operation, rest, failed, ("store fails", operation.kind), fault=True)
                 if operation.kind != "reload" and done[0] != state.store:
                     failed = done[0], ("failed",)
-                    label = "store fails after writing", operation.kind
+                    label = ("store fails after writing", operation.kind)
                     yield self._reported(state, operation, rest, failed, label, fault=True)
 
     def _reported(
@@ -341,9 +341,7 @@ class Environment:
         outcome = self.client.move(state.node, translated, tuple(ages[pair] for pair in known[own:]))
         view = self.client.views[outcome.node]
         pairs = tuple(known[old] for old in outcome.pairs)
-        changed = list(ages)
-        if aged:
-            changed = [HOURS_LATER.get(age, age) for age in changed]
+        changed: list[Age] = [HOURS_LATER.get(age, age) for age in ages] if aged else list(ages)
         for pair, age in zip(pairs, view.ages, strict=True):
             changed[pair] = age
         operations = [
@@ -357,10 +355,10 @@ class Environment:
         for effect in outcome.effects:
             kind = effect[0]
             if kind == "request":
-                pair = known[effect[1]]
-                if pair in spent:
+                presented = known[effect[1]]
+                if presented in spent:
                     raise Violation("I3: a refresh token known to be spent is sent")
-                requests = (*requests, Request(True, pair, None))
+                requests = (*requests, Request(True, presented, None))
             elif kind == "intent":
                 operations.append(Operation(effect[1], kind, known[effect[2]], effect[3], None, None))
             elif kind == "persist":

@@ -97,12 +97,14 @@ def _access(number: int, age: Age) -> Secret:
     return Secret(f"{_segment({'alg': 'none'})}.{claims}.signed")
 
 
-ACCESS: Final = {(number, age): _access(number, age) for number in range(SIZE) for age in TIMES}
+ACCESS: Final[dict[tuple[int, Age], Secret]] = {
+    (number, age): _access(number, age) for number in range(SIZE) for age in TIMES
+}
 REFRESH: Final = tuple(Secret(f"refresh-{number}") for number in range(SIZE))
-PAIRS: Final = {
+PAIRS: Final[dict[tuple[int, Age], TokenPair]] = {
     (number, age): TokenPair(access, REFRESH[number], NOW.wall_ms) for (number, age), access in ACCESS.items()
 }
-_BY_ACCESS: Final = {access.digest: key for key, access in ACCESS.items()}
+_BY_ACCESS: Final[dict[str, tuple[int, Age]]] = {access.digest: key for key, access in ACCESS.items()}
 _BY_REFRESH: Final = {refresh.digest: number for number, refresh in enumerate(REFRESH)}
 
 
