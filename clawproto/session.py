@@ -17,6 +17,8 @@ from clawproto import (
     indicator,
     link,
     outbox,
+    outbox_answers,
+    outbox_keeping,
     pairing,
     rest,
     signals,
@@ -37,6 +39,8 @@ from clawproto.events import (
     FrameReceived,
     HttpAnswered,
     HttpFailed,
+    KeepFailed,
+    Kept,
     Opened,
     OpenFailed,
     ReceiverPaused,
@@ -93,6 +97,8 @@ def _check(state: State, event: Event) -> None:
     if isinstance(event, Start):
         if state.started:
             raise Misuse("the session was started before")
+        if event.sends and not state.config.keep_sends:
+            raise Misuse("kept sends were given to a session that keeps none")
     elif not state.started:
         raise Misuse(f"{type(event).__name__} before Start")
 
@@ -106,12 +112,7 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
         case Settle(delivery=delivery):
             return evolve(state, inbox=inbox.settle(state.inbox, delivery, turn))
         case Start():
-            return evolve(
-                state,
-                started=True,
-                tokens=tokens.start(state.tokens, event, turn),
-                link=link.start(state.link, turn),
-            )
+            return _start(state, event, turn)
         case Stop():
             return _stop(state, turn)
         case CredentialsLoaded():
@@ -126,6 +127,9 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             return evolve(state, link=link.open_failed(state.link, event, turn))
         case Closed():
             return _closed(state, event, turn)
+        case Kept() | KeepFailed():
+            online, over = connection.online_generation(state), state.tokens.stopped
+            return evolve(state, outbox=outbox.keep_report(state.outbox, event, online, turn, is_stopped=over))
         case HttpAnswered() | HttpFailed():
             return _http_report(state, event, turn)
         case Stored() | StoreConflicted() | StoreFailed() | Reloaded():
@@ -137,6 +141,13 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _start(state: State, event: Start, turn: Turn) -> State:
+    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event)
+    if begun.status == "logged-out":  # the process ended before the store had been told
+        sending = outbox.logged_out(sending, turn)
+    return evolve(state, started=True, tokens=begun, link=link.start(state.link, turn), outbox=sending)
 
 
 def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
@@ -174,7 +185,7 @@ def _closed(state: State, event: Closed, turn: Turn) -> State:
     if event.generation != generation(state.link):
         return state
     if event.code == CODE_TOO_LARGE:
-        state = evolve(state, outbox=outbox.frame_too_large(state.outbox, event.generation, turn))
+        state = evolve(state, outbox=outbox_answers.frame_too_large(state.outbox, event.generation, turn))
     asked_for = is_online(state.link) and history.is_confirmation(state.reset, event.generation, event.code)
     if asked_for:
         state = connection.reset_confirmed(state, turn)
@@ -321,7 +332,8 @@ def _calm_until(state: State, turn: Turn) -> int | None:
 
 def is_finished(state: State) -> bool:
     """Whether the session was stopped, its socket is closed, and nothing is on its way to server or store."""
-    return isinstance(state.link.phase, Ended) and is_settled(state.tokens) and state.pairing is None
+    stored = is_settled(state.tokens) and state.pairing is None and outbox_keeping.is_idle(state.outbox.keeping)
+    return isinstance(state.link.phase, Ended) and stored
 
 
 class Session:
@@ -337,6 +349,13 @@ class Session:
     def __init__(self, config: Config) -> None:
         self._state = State(config)
         self._traffic: Traffic | None = None
+
+    @classmethod
+    def of(cls, state: State) -> "Session":
+        """A session that goes on from ``state``, which stays as it is."""
+        session = cls(state.config)
+        session._state = state
+        return session
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""

@@ -19,7 +19,6 @@ from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
 from clawproto.events import FrameReceived, Settle
 from clawproto.evolving import evolve
-from clawproto.gates import Gates
 from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, fingerprint, receipt
 from clawproto.inbox_state import Known, Place
 from clawproto.instant import Instant
@@ -79,7 +78,8 @@ class Traffic:
             and credentials is not None
             and credentials.identity.user_id
             and not state.tokens.stopped
-            and state.outbox.gates == Gates()
+            and not len(state.outbox.gates.gated.gates)
+            and not len(state.outbox.gates.muted.gates)
             and not len(state.streams.due)
             and not len(state.streams.finished)
             and not len(state.signals.cards)

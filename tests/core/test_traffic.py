@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from clawproto.app_events import MessageReceived
-from clawproto.config import Capabilities, Config
+from clawproto.config import Capabilities
 from clawproto.effects import Emit
 from clawproto.events import Closed, Event, FrameReceived, Refresh, Settle, Tick
 from clawproto.instant import Instant
 from clawproto.session import Session, step
 from clawproto.traffic import Traffic
-from tests.core.harness import MONO, SEED, T0, frame
+from tests.core.harness import MONO, T0, frame
 from tests.core.link_harness import LinkBench
 
 
@@ -59,8 +59,7 @@ def others(number: int, dseq: int, generation: int) -> tuple[Event, bool]:
 def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], receipts: bool) -> None:
     bench = LinkBench(grant="v2", capabilities=Capabilities(delivery_receipt=receipts))
     assert bench.online
-    state, session, now, dseq, unsettled = bench.state, Session(Config(seed=SEED)), bench.now, 0, list[int]()
-    session._state = state
+    state, session, now, dseq, unsettled = bench.state, Session.of(bench.state), bench.now, 0, list[int]()
     used = set[int]()
     for what, number, word in history:
         event: Event
