@@ -21,6 +21,8 @@ from clawproto.testing.explore.canonical import Node, canonical
 from clawproto.testing.explore.diagrams import document, draw
 from clawproto.testing.explore.environment import Environment
 from clawproto.testing.explore.pool import NOW, PAIRS, TIMES, by_access
+from clawproto.testing.explore.vocabulary import event_of
+from clawproto.testing.invariants import check
 from clawproto.timing import TokenTimes
 
 PAGE = Path(__file__).parents[1] / "docs" / "states.md"
@@ -154,6 +156,23 @@ def test_a_canonical_state_is_its_own_canonical_form_at_any_time(seed: int) -> N
         assert canonical(node.state, node.history, NOW)[0] == node
         other, now = shifted(node, chance)
         assert canonical(other.state, other.history, now)[0] == node
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_same_steps_are_taken_at_any_time(seed: int) -> None:
+    chance, tried = random.Random(seed), 0
+    (client, _), *_ = reversed(list(nodes(seed)))
+    for (number, move, ages), outcome in client.outcomes.items():
+        if move[0] in ("time", "late", "age", "socket", "start", "restart"):
+            continue  # made of more than one event, or of the clock itself
+        node = client.node(number)
+        other, now = shifted(node, chance)
+        event = event_of(node.state, move, client.views[number].ages + ages)
+        after, effects = step(other.state, event, now)
+        history = check(other.history, other.state, event, now, effects, after, liveness=False)
+        assert canonical(after, history, now)[0] == client.node(outcome.node)
+        tried += 1
+    assert tried > 20
 
 
 def test_each_age_is_what_it_is_called() -> None:

@@ -1,13 +1,12 @@
 """``python -m tools.mutation MODULE…``: mutation testing of single modules of the core with mutmut.
 
-Each module is mutated in a copy of the repository and judged by the tests that are about it (`TESTS`). Prints a line for each
-module and every mutant that survived; exit code 1 if a score is below ``--least``.
+Each module is mutated in a copy of the repository and judged by the tests that are about it (`TESTS`). Prints a line
+for each module and every mutant that survived; exit code 1 if a score is below ``--least``.
 """
 
 import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,10 +20,15 @@ from attrs import frozen
 
 from tools.defects.__main__ import copy_tree
 
-_TOKENS: Final = tuple(
-    f"tests/core/test_tokens_{part}.py"
-    for part in ("flight", "late", "logout", "outside", "proactive", "recovery", "saving", "startup", "stop")
-) + ("tests/core/test_hello_fail.py", "tests/core/test_rest.py", "tests/core/test_addresses.py")
+_TOKENS: Final = (
+    *(
+        f"tests/core/test_tokens_{part}.py"
+        for part in ("flight", "late", "logout", "outside", "proactive", "recovery", "saving", "startup", "stop")
+    ),
+    "tests/core/test_hello_fail.py",
+    "tests/core/test_rest.py",
+    "tests/core/test_addresses.py",
+)
 _LINK: Final = tuple(
     f"tests/core/test_{part}.py"
     for part in ("handshake", "hello_fail", "close", "closing", "heartbeat", "receiver_pause", "tokens_proactive")
@@ -77,14 +81,8 @@ def measure(module: str, jobs: int, keep: Path | None = None) -> Score:
         copy.mkdir()
         copy_tree(copy)
         _configure(copy, module)
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        command = Path(sys.executable).with_name("mutmut")
-        done = subprocess.run(
-            [command, "run", "--max-children", str(jobs)], cwd=copy, env=environment, capture_output=True, text=True
-        )
-        said = subprocess.run(
-            [command, "results", "--all", "true"], cwd=copy, env=environment, capture_output=True, text=True
-        )
+        done = _mutmut(copy, "run", "--max-children", str(jobs))
+        said = _mutmut(copy, "results", "--all", "true")
         verdicts = re.findall(r"^\s*(\S+): (\w[\w ]*)$", said.stdout, re.MULTILINE)
         if not verdicts:
             raise RuntimeError(f"mutmut has judged nothing:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
@@ -92,16 +90,18 @@ def measure(module: str, jobs: int, keep: Path | None = None) -> Score:
         uncovered = tuple(name for name, verdict in verdicts if verdict in ("no tests", "not checked"))
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
-            shutil.copy(copy / "mutants" / "clawproto" / f"{module}.py", keep / f"{module}.py")
             with (keep / f"{module}.txt").open("w", encoding="utf-8") as notes:
                 for name in survived + uncovered:
-                    shown = subprocess.run(
-                        [command, "show", name], cwd=copy, env=environment, capture_output=True, text=True
-                    )
-                    notes.write(f"{name}\n{shown.stdout}\n")
+                    notes.write(f"{name}\n{_mutmut(copy, 'show', name).stdout}\n")
     counts = Counter(verdict for _, verdict in verdicts)
     found = sum(counts.values()) - len(survived) - len(uncovered)
     return Score(module, found, survived, uncovered, time.monotonic() - begin)
+
+
+def _mutmut(copy: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [Path(sys.executable).with_name("mutmut"), *arguments]
+    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
 
 
 def _configure(copy: Path, module: str) -> None:

@@ -3,8 +3,8 @@
 Sessions that differ only in when they are, in how many requests they have made, or in the names of their tokens do the
 same things for ever. `canonical` maps such states to one: times are counted from `clawproto.testing.explore.pool.NOW`,
 numbers from 1, pairs in the order in which they are met, and what is past, or beyond a ceiling, is as good as any other
-instant past it. What is left out, and why it does not matter, is said at each field; that no such statement is wrong is
-tested by taking random walks with and without it.
+instant past it. What is left out, and why it does not matter, is said at each field. That the same steps are taken at
+any time is tested on random walks; that a ceiling makes no difference rests on those statements.
 
 The canonical state is a `State` like any other. The exploration goes on from it, with the real ``step``.
 """

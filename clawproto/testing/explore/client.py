@@ -117,6 +117,7 @@ class Client:
         views: by node.
         edges: (phases before, event, phases after) of every move, for the diagrams.
         steps: how often ``step`` was called for moves.
+        outcomes: of every move so far, by node, event, and ages of the pairs that came with it.
         checked: how many stale, misdirected and untimely events were tried (totality).
     """
 
@@ -129,7 +130,7 @@ class Client:
     checked: int = 0
     _nodes: list[Node] = field(factory=list[Node])
     _numbers: dict[tuple[Any, ...], int] = field(factory=dict[Any, int])  # by all that is not the same in every node
-    _outcomes: dict[tuple[int, Move, tuple[Age, ...]], Outcome] = field(factory=dict[Any, Outcome])
+    outcomes: dict[tuple[int, Move, tuple[Age, ...]], Outcome] = field(factory=dict[Any, Outcome])
 
     def __attrs_post_init__(self) -> None:
         config = Config(seed=bytes(16), policy=POLICY, capabilities=Capabilities())
@@ -147,9 +148,9 @@ class Client:
             Violation: an invariant is broken, or something was raised.
         """
         key = number, event, ages
-        known = self._outcomes.get(key)
+        known = self.outcomes.get(key)
         if known is None:
-            known = self._outcomes[key] = self._work_out(number, event, ages)
+            known = self.outcomes[key] = self._work_out(number, event, ages)
         return known
 
     def _number(self, node: Node, ages: tuple[Age, ...]) -> int:
