@@ -20,6 +20,7 @@ from clawproto.testing.explore.__main__ import main
 from clawproto.testing.explore.canonical import Node, canonical
 from clawproto.testing.explore.diagrams import document, draw
 from clawproto.testing.explore.environment import Environment
+from clawproto.testing.explore.messages import walk
 from clawproto.testing.explore.pool import NOW, PAIRS, TIMES, by_access
 from clawproto.testing.explore.vocabulary import event_of
 from clawproto.testing.invariants import check
@@ -52,6 +53,27 @@ def test_the_diagrams_are_drawn_from_what_the_explorer_sees() -> None:
     assert PAGE.read_text(encoding="utf-8") == document(), (
         "run python -m clawproto.testing.explore.diagrams docs/states.md"
     )
+
+
+@pytest.mark.rule("SEND-13", "SEND-14", "SEND-15", "SEND-16", "SEND-17", "SEND-20", "CLOSE-13")
+@pytest.mark.parametrize("keep", [False, True])
+def test_one_message_on_its_way_out(keep: bool) -> None:
+    seen = walk("outbox", keep=keep, limit=1_500)
+    assert seen.report.counterexample is None, seen.report.counterexample
+    assert seen.report.complete or keep
+    reached = {after for _, _, after in seen.edges}
+    assert reached >= {"sent", "unanswered", "undecided", "accepted", "rejected", "dropped", "queued", "ended"}
+    finals = {"accepted", "rejected", "dropped", "gated", "ended"}
+    assert not [edge for edge in seen.edges if edge[0] in finals and edge[2] != edge[0]], "decided is decided"
+    assert ("undecided", "connected again", "sent") not in seen.edges, "only what somebody waits for is sent again"
+
+
+@pytest.mark.rule("R2-9", "R2-13", "R2-28", "SEND-19")
+def test_one_message_on_its_way_in() -> None:
+    seen = walk("inbox", limit=1_500)
+    assert seen.report.counterexample is None, seen.report.counterexample
+    acknowledged = {before for before, _, after in seen.edges if after == "acknowledged" and before != after}
+    assert acknowledged == {"settled"}, "nothing is acknowledged before it is settled"
 
 
 def test_a_diagram_leaves_out_what_changes_nothing_and_joins_what_leads_to_the_same() -> None:

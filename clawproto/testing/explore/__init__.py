@@ -9,6 +9,7 @@
     canonical.py     one state out of all that behave alike, so that there are finitely many (with names.py)
     pool.py          the few pairs of tokens that are needed, and the scaled numbers of the policy
     worlds.py        what is explored, and how far
+    messages.py      outbox and inbox, by themselves
     journal.py       counterexamples and figures for people
     diagrams.py      the state diagrams of the documents, from the moves that were seen
 

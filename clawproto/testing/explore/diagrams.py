@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from clawproto.testing.explore.client import Client
+from clawproto.testing.explore.messages import Machine, walk
 from clawproto.testing.explore.search import search
 from clawproto.testing.explore.worlds import DRAWN, World
 
@@ -33,8 +34,25 @@ and `logged_out` wait for credentials. *hub* is what happens to a socket that th
 From an exploration in which the hub does anything at any time, while server and store work. *http* and *store* are the
 moments at which a rotation ends: a new token permits the next socket, or changes the one that is there.
 """,
+    "outbox": """
+## Outbox
+
+What becomes of one message, with a message store (`not_kept`) and without. `undecided` is what its sender was told; the
+message is still reconciled. `unanswered` waits for the next connection.
+""",
+    "inbox": """
+## Inbox
+
+What becomes of one message that the hub sends, with `dseq` (v2). `held`: the application has it. Whatever was not
+acknowledged comes again after the next connect; unchanged, it is settled without being handed over.
+""",
 }
 
+_MESSAGES: Final[tuple[tuple[Machine, bool, int], ...]] = (
+    ("outbox", False, 1_000),
+    ("outbox", True, 1_500),
+    ("inbox", False, 1_500),
+)
 _WORDS: Final = {
     "late": "time",
     "restart": "start",
@@ -82,6 +100,10 @@ def document() -> str:
         for world in worlds:
             seen |= _edges(title, world)
         parts += [_TEXTS[title], draw(seen)]
+    machines: tuple[Machine, ...] = ("outbox", "inbox")
+    for machine in machines:
+        walks = [walk(machine, keep=keep, limit=limit) for name, keep, limit in _MESSAGES if name == machine]
+        parts += [_TEXTS[machine], draw(edge for one in walks for edge in one.edges)]
     return "\n".join(parts)
 
 

@@ -15,9 +15,12 @@ from clawproto.events import (
     FrameReceived,
     HttpAnswered,
     HttpFailed,
+    KeepFailed,
+    Kept,
     Opened,
     OpenFailed,
     Reloaded,
+    Settle,
     Start,
     StoreConflicted,
     Stored,
@@ -50,6 +53,9 @@ STALE: Final[tuple[Event, ...]] = (
     OpenFailed(77, "late"),
     Closed(77, 4001),
     FrameReceived(77, "{"),
+    Kept(77),
+    KeepFailed(77, "late"),
+    Settle(77),
 )
 
 
