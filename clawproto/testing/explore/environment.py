@@ -24,6 +24,7 @@ from clawproto.testing.explore.surroundings import (
     Operation,
     Request,
     Setting,
+    carried_out,
     inward,
     lowered,
     minted,
@@ -235,7 +236,7 @@ class Environment:
                 move: Move = ("store", operation.number, operation.answer)
                 yield self._move(left, label, move, healthy=True, origin=state)
                 continue
-            done = self._done(state, operation)
+            done = carried_out(state.store, operation)
             yield self._reported(state, operation, rest, done, ("store works", operation.kind), healthy=True)
             if may_fail and self.setting.store_faults:
                 failed: tuple[Record | None, tuple[Any, ...]] = state.store, ("failed",)
@@ -259,26 +260,6 @@ class Environment:
         store, answer = done
         waiting = (*rest, operation._replace(answer=answer)) if operation.number else rest
         return self._settle(state, label, state._replace(store=store, operations=waiting), healthy=healthy, fault=fault)
-
-    def _done(self, state: Global, operation: Operation) -> tuple[Record | None, tuple[Any, ...]]:
-        """The record afterwards, and the answer: compare and swap, as `clawproto.effects` asks for."""
-        record = state.store
-        match operation.kind:
-            case "reload":
-                return record, ("reloaded", record)
-            case "intent":
-                if record is None or record[1] == NONE or record[0] != operation.generation:
-                    return record, ("conflict", record)
-                return (record[0], record[1], operation.pair, record[3]), ("stored", record[0])
-            case "persist":
-                if (None if record is None else record[0]) != operation.replaces:
-                    return record, ("conflict", record)
-                return (operation.generation, operation.pair, NONE, NONE), ("stored", operation.generation)
-            case _:
-                if record is None or record[0] != operation.replaces:
-                    return record, ("conflict", record)
-                generation = record[0] + 1
-                return (generation, NONE, NONE, operation.pair), ("stored", generation)
 
     # --- others ---
 

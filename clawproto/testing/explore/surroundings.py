@@ -107,6 +107,26 @@ class Next(NamedTuple):
     effects: tuple[tuple[Any, ...], ...]
 
 
+def carried_out(record: Record | None, operation: Operation) -> tuple[Record | None, tuple[Any, ...]]:
+    """The record afterwards, and the answer: compare and swap, as `clawproto.effects` asks for."""
+    match operation.kind:
+        case "reload":
+            return record, ("reloaded", record)
+        case "intent":
+            if record is None or record[1] == NONE or record[0] != operation.generation:
+                return record, ("conflict", record)
+            return (record[0], record[1], operation.pair, record[3]), ("stored", record[0])
+        case "persist":
+            if (None if record is None else record[0]) != operation.replaces:
+                return record, ("conflict", record)
+            return (operation.generation, operation.pair, NONE, NONE), ("stored", operation.generation)
+        case _:
+            if record is None or record[0] != operation.replaces:
+                return record, ("conflict", record)
+            generation = record[0] + 1
+            return (generation, NONE, NONE, operation.pair), ("stored", generation)
+
+
 def minted(state: Global) -> Age:
     """The age of a pair that the server mints now: later than all before it."""
     if "new-2" in state.ages or "new-3" in state.ages:
