@@ -109,8 +109,8 @@ def _explorer(copy: Path) -> str | None:
         return None
     lines = done.stdout.splitlines()
     index = next((at for at, line in enumerate(lines) if line.rstrip().endswith("violation")), None)
-    if index is None:  # the explorer itself cannot live with such a core
-        return (done.stderr.strip().splitlines() or ["ended without a word"])[-1][:80]
+    if index is None:
+        raise RuntimeError(f"the explorer has not come to a verdict:\n{done.stderr[-2000:]}")
     steps = sum(re.match(r" *\d+  ", line) is not None for line in lines[index + 2 :])
     return f"{lines[index + 1]} ({steps} steps)"
 

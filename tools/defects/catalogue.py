@@ -160,8 +160,8 @@ TOKENS: Final = (
         "the callers are not told",
         "REF-12",
         "tokens_outcome.py",
-        "for command in flight.callers:\n        turn.resolve(command, outcome)\n",
-        "",
+        "    for command in flight.callers:\n        turn.resolve(command, outcome)\n    turn.signal(",
+        "    turn.signal(",
         _FLIGHT,
     ),
     Defect(
