@@ -1,7 +1,6 @@
 """``python -m clawproto.testing.explore``: explore, and say what was found. Exit code 1 if something must not be."""
 
 import argparse
-import resource
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +11,7 @@ from clawproto.testing.explore.search import Report
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the worlds that were asked for."""
     parser = argparse.ArgumentParser(prog="python -m clawproto.testing.explore", description=__doc__)
-    parser.add_argument("--deep", action="store_true", help="as far as is feasible: hours, some GiB of memory")
+    parser.add_argument("--deep", action="store_true", help="all worlds, with more faults and further; takes long")
     parser.add_argument("--world", action="append", help="only worlds whose name begins like this; may be repeated")
     parser.add_argument("--limit", type=int, help="of transitions in each world")
     parser.add_argument("--first", action="store_true", help="stop at the first violation")
@@ -36,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 break
     print()
     print(table(reports))
-    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MiB at most")
     return int(any(report.counterexample is not None for report in reports))
 
 
