@@ -31,7 +31,6 @@ from clawproto.events import (
 from clawproto.instant import Instant
 from clawproto.link_state import Down, Ended, generation
 from clawproto.policy import DAY_MS, SECOND_MS
-from clawproto.results import Receipt, SendDropped, SendGated, SendRejected, StoppedResult
 from clawproto.session import step
 from clawproto.state import State
 from clawproto.testing.explore.pool import IDENTITY, NOW, PAIRS, POLICY
@@ -82,7 +81,11 @@ def _frame(number: int, event: str, payload: dict[str, Any], **more: Any) -> Fra
 
 
 def _payload(text: str) -> dict[str, Any]:
-    body = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
+    fragments = [{"kind": "text", "text": text}]
+    body: dict[str, Any] = {"body": {"fragments": fragments}, "context": {"mentions": [], "reply": None}}
+        "body": {"fragments": [{"kind": "text", "text": text}]},
+        "context": {"mentions": [], "reply": None},
+    }
     return {"message_id": MESSAGE, "message_mode": "normal", "message": body}
 
 
@@ -95,17 +98,20 @@ def _take(spot: _Spot, *events: Event) -> _Spot:
     return spot
 
 
+_ENDS: Final = {
+    "Receipt": "accepted",
+    "SendRejected": "rejected",
+    "SendDropped": "dropped",
+    "SendGated": "gated",
+    "StoppedResult": "ended",
+}
+
+
 def _noted(spot: _Spot, effects: tuple[Effect, ...]) -> _Spot:
     for effect in effects:
         match effect:
             case Resolve(command=1, result=result):
-                became = {
-                    Receipt: "accepted",
-                    SendRejected: "rejected",
-                    SendDropped: "dropped",
-                    SendGated: "gated",
-                    StoppedResult: "ended",
-                }.get(type(result))
+                became = _ENDS.get(type(result).__name__)
                 spot = spot if became is None else evolve(spot, became=became)
             case Emit(event=SendSettled(message_id=message_id, accepted=accepted)) if message_id == MESSAGE:
                 spot = evolve(spot, became="accepted" if accepted else "rejected")

@@ -227,7 +227,7 @@ def renumbered(state: Global) -> Global:
         sibling = number(state.sibling[0]), state.sibling[1] if current else _OUTRUN
     previous = new.get(state.previous, NONE)  # whom nobody has any more nobody can present
     spent = tuple(sorted([new[pair] for pair in state.spent if pair in new]))
-    ages = [state.ages[pair] for pair in new if pair != NONE]
+    ages: list[Age] = [state.ages[pair] for pair in new if pair != NONE]
     return Global(
         state.node, pairs, live, previous, requests, operations, store, sibling, spent, tuple(ages), state.faults
     )
