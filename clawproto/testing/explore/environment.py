@@ -336,7 +336,7 @@ class Environment:
         for effect in outcome.effects:
             kind = effect[0]
             if kind == "request":
-                presented: int = known[effect[1]]
+                presented = known[int(effect[1])]
                 if presented in spent:
                     raise Violation("I3: a refresh token known to be spent is sent")
                 requests = (*requests, Request(True, presented, None))

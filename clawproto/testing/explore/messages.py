@@ -83,9 +83,6 @@ def _frame(number: int, event: str, payload: dict[str, Any], **more: Any) -> Fra
 def _payload(text: str) -> dict[str, Any]:
     fragments = [{"kind": "text", "text": text}]
     body: dict[str, Any] = {"body": {"fragments": fragments}, "context": {"mentions": [], "reply": None}}
-        "body": {"fragments": [{"kind": "text", "text": text}]},
-        "context": {"mentions": [], "reply": None},
-    }
     return {"message_id": MESSAGE, "message_mode": "normal", "message": body}
 
 
