@@ -7,7 +7,7 @@
 A session depends on no other one, so each goes on by its own next action, whatever the time of the others. An action is
 taken as a whole, up to its outcome: opening a socket with its handshake, a refresh with its two writes. The formulas
 are those of `clawproto.timing`, the ones that depend on a draw as arrays. What the model knows is what these rules say:
-TOK-7, TOK-10, TOK-12, TOK-14, TOK-19, REF-8, REF-16, REF-20 to REF-22, REF-26, REF-44, REF-46, CLOSE-2 to CLOSE-5, HS-15.
+TOK-7, TOK-10, TOK-12, TOK-14, TOK-19, TOK-22, REF-8, REF-16, REF-20 to 22, REF-26, REF-44, REF-46, CLOSE-2 to 5, HS-15.
 It does not know skewed clocks, sleeping machines, partitions, failing disks, messages, takeovers.
 """
 
@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from clawproto.policy import SECOND_MS, Policy
 from clawproto.testing.simulation.draws import Draws, Ints
+from clawproto.testing.simulation.hardships import FAR, Flags, Hardships
 from clawproto.testing.simulation.plan import Plan
 from clawproto.testing.simulation.report import LATE_MS
 from clawproto.testing.simulation.surroundings import WALL_MS
 from clawproto.timing import jitter_range_ms, reconnect_delay_ms, refresh_backoff_ms
 
-Flags = NDArray[np.bool_]
-FAR = np.int64(1) << np.int64(60)
 NONE = -FAR
 _ATTEMPTS = 64  # backoffs have long reached their ceiling
 
@@ -50,16 +49,17 @@ class Cohort:
         self.lost_at = np.full(size, FAR)
         self.revoked = np.zeros(size, np.bool_)
         self._delays, self._backoffs = _delays(self._policy), _backoffs(self._policy)
-        self._set_up_faults(size)
+        self._faults = faults = Hardships(plan, numbers)
+        self.waits = {index: np.full(size, -1) for index in faults.answerable}
         # the process
         self._process = np.zeros(size, np.int64)
         self._counter = np.zeros(size, np.int64)
-        self._now = self._starts.copy()
+        self._now = faults.starts.copy()
         self._hold = np.full(size, NONE)  # nothing but a kill before this
         # the link
         self.online = np.zeros(size, np.bool_)
         self._since = np.zeros(size, np.int64)
-        self._open_at = self._starts.copy()
+        self._open_at = faults.starts.copy()
         self._floor = np.zeros(size, np.int64)
         self._attempts = np.zeros(size, np.int64)
         self._broken_at = np.full(size, NONE)
@@ -73,6 +73,7 @@ class Cohort:
         self._last_attempt = np.full(size, NONE)
         self._not_before = np.full(size, NONE)
         self._backoff = np.full(size, NONE)
+        self._held_off = np.full(size, NONE)
         self._failures = np.zeros(size, np.int64)
         self._lost_until = np.full(size, NONE)
         self._intent = np.full(size, NONE)
@@ -80,8 +81,8 @@ class Cohort:
         self._spent_at = np.full(size, NONE)  # the server has rotated, and the session does not have the pair
         self._redeemed = np.zeros(size, np.int64)
         everyone = np.arange(size)
-        self._take_pair(everyone, self._starts)
-        self._finished = self._starts >= plan.end_ms
+        self._take_pair(everyone, faults.starts)
+        self._finished = faults.starts >= plan.end_ms
 
     def run(self) -> None:
         """Up to the end of the plan."""
@@ -92,9 +93,9 @@ class Cohort:
             self._finished[active[first >= self.plan.end_ms]] = True
             going = first < self.plan.end_ms
             killed = going & (kill == first)
-            cuts = going & ~killed & (cut == first)
-            refreshing = going & ~killed & ~cuts & (refresh == first)
-            opens = going & ~killed & ~cuts & ~refreshing
+            refreshing = going & ~killed & (refresh == first)  # a refresh that is due in the very step of a cut begins
+            cuts = going & ~killed & ~refreshing & (cut == first)
+            opens = going & ~killed & ~refreshing & ~cuts
             if killed.any():
                 self._kill(active[killed], kill[killed])
             if cuts.any():
@@ -105,80 +106,20 @@ class Cohort:
                 self._open(active[opens], opening[opens], kill[opens], refresh[opens])
             active = active[~self._finished[active]]
 
-    # --- what the plan does to them ----------------------------------------------------------------------------------
-
-    def _set_up_faults(self, size: int) -> None:
-        plan, listed = self.plan, self.numbers.tolist()
-        self._starts = np.array([plan.start_of(number) for number in listed], np.int64)
-        self.waits: dict[int, Ints] = {}
-        outages: list[tuple[int, int]] = []
-        self._disks: list[tuple[int, int, int, Flags]] = []
-        self._revoked_at = np.full(size, FAR)
-        self._rejections: list[Ints] = []
-        kills: list[Ints] = []
-        sources: list[int] = []
-        for index, fault in enumerate(plan.faults):
-            if fault.kind == "deploy":
-                continue
-            whole = fault.share >= 1
-            struck = np.full(size, True) if whole else np.array([plan.strikes(index, n) for n in listed], np.bool_)
-            if fault.kind in ("outage", "restart"):
-                self.waits[index] = np.full(size, -1)
-            at = np.where(struck, np.int64(fault.at_ms), FAR)
-            match fault.kind:
-                case "outage":
-                    outages.append((fault.at_ms, fault.end_ms))
-                case "slow-disk":
-                    self._disks.append((fault.at_ms, fault.end_ms, fault.by_ms, struck))
-                case "revocation" if fault.of == "session":
-                    self._revoked_at = np.minimum(self._revoked_at, at)
-                case "revocation":
-                    self._rejections.append(at)
-                case _:
-                    if fault.for_ms:
-                        at = np.where(struck, np.array([plan.instant_in(index, n) for n in listed], np.int64), FAR)
-                    kills.append(at)
-                    sources.append(index)
-        self._outages = _merged(outages)
-        self._outage_begins = np.array([begin for begin, _ in self._outages] + [FAR], np.int64)
-        self._outage_ends = np.array([end for _, end in self._outages] + [FAR], np.int64)
-        self._kills = np.stack([*kills, np.full(size, FAR)])
-        self._sources = sources
-
-    def _is_out(self, at: Ints) -> Flags:
-        found = np.searchsorted(self._outage_begins, at, "right") - 1
-        return (found >= 0) & (at < self._outage_ends[found])
-
-    def _next_outage(self, at: Ints) -> Ints:
-        """The begin of the first outage at or after ``at``."""
-        return self._outage_begins[np.searchsorted(self._outage_begins, at, "left")]
-
-    def _next_kill(self, which: Ints) -> tuple[Ints, Ints]:
-        """When the process dies next, and which fault that is."""
-        ahead = np.where(self._kills[:, which] > self._killed_at[which], self._kills[:, which], FAR)
-        fault = np.argmin(ahead, axis=0)
-        kill = ahead[fault, np.arange(len(which))]
-        return np.where(kill >= self._starts[which], kill, FAR), fault
-
-    def _disk(self, which: Ints, at: Ints) -> Ints:
-        taken = np.full(len(which), self._times.disk_ms)
-        for begin, end, by_ms, struck in reversed(self._disks):
-            taken = np.where((at >= begin) & (at < end) & struck[which], by_ms, taken)
-        return taken
-
     # --- what comes next ---------------------------------------------------------------------------------------------
 
     def _candidates(self, which: Ints) -> tuple[Ints, Ints, Ints, Ints]:
         """When each is killed, cut off, refreshes, opens a socket, if nothing else comes before."""
         now, online, floor = self._now[which], self.online[which], self._policy.refresh_floor_ms
         ready = np.maximum(now, self._hold[which])
-        kill, _ = self._next_kill(which)
-        cut = np.where(online, self._next_outage(self._since[which] - self._times.one_way_ms + 1), FAR)
+        kill, _ = self._faults.next_kill(which, self._killed_at[which])
+        cut = np.where(online, self._faults.next_outage(self._since[which] - self._times.one_way_ms + 1), FAR)
         cut = np.where(cut < FAR, cut + self._times.one_way_ms, FAR)
         allowed = np.maximum(self._backoff[which], self._not_before[which])
         allowed = np.maximum(np.maximum(allowed, self._last_attempt[which] + floor), ready)
         lost = np.where(allowed < self._lost_until[which], allowed, FAR)
-        due = np.where(online, np.maximum(np.maximum(self._due[which], self._since[which]), allowed), FAR)
+        due = np.maximum(np.maximum(self._due[which], self._since[which]), np.maximum(allowed, self._held_off[which]))
+        due = np.where(online, due, FAR)
         refresh = np.where(self._rejected[which], allowed, np.minimum(lost, due))
         opening = np.where(online | self._rejected[which], FAR, np.maximum(self._open_at[which], ready))
         return kill, cut, refresh, opening
@@ -190,8 +131,8 @@ class Cohort:
     # --- the process -------------------------------------------------------------------------------------------------
 
     def _kill(self, which: Ints, at: Ints) -> None:
-        _, fault = self._next_kill(which)
-        self._killed_by[which] = np.array([*self._sources, -1])[fault]
+        _, fault = self._faults.next_kill(which, self._killed_at[which])
+        self._killed_by[which] = fault
         self._killed_at[which] = at
         boot = at + self._times.boot_ms
         self._process[which] += 1
@@ -199,8 +140,9 @@ class Cohort:
         self._now[which] = self._open_at[which] = boot
         self.online[which] = self._rejected[which] = False
         self._attempts[which] = self._failures[which] = self._floor[which] = 0
-        for past in (self._hold, self._backoff, self._not_before, self._lost_until, self._last_attempt):
-            past[which] = NONE
+        past = (self._hold, self._held_off, self._backoff, self._not_before, self._lost_until, self._last_attempt)
+        for instants in past:
+            instants[which] = NONE
         lost = which[self._intent[which] > NONE]  # a record of a rotation without its end (REF-46)
         began = self._intent[lost]
         self._last_attempt[lost] = began
@@ -210,7 +152,7 @@ class Cohort:
         earliest = np.maximum(self._not_before[which], self._last_attempt[which] + self._policy.refresh_floor_ms)
         startup = (boot >= self._near[which]) & (boot >= earliest)  # TOK-14
         if startup.any():
-            kill, _ = self._next_kill(which[startup])
+            kill, _ = self._faults.next_kill(which[startup], self._killed_at[which[startup]])
             self._refresh(which[startup], boot[startup], kill, np.full(int(startup.sum()), FAR))
 
     # --- the link ----------------------------------------------------------------------------------------------------
@@ -221,8 +163,8 @@ class Cohort:
         times = self._times
         there = at + times.open_ms
         heard, greeted = there + 2 * times.one_way_ms, there + 3 * times.one_way_ms
-        out = self._is_out(at)
-        outage = self._next_outage(at)
+        out = self._faults.is_out(at)
+        outage = self._faults.next_outage(at)
         reset = ~out & (outage <= there)
         cut = ~out & ~reset & (outage <= heard)
         bad = ~(out | reset | cut) & self._is_bad(which, heard)
@@ -248,7 +190,7 @@ class Cohort:
         """Whether the hub refuses the access token."""
         issued = self._issued[which]
         bad = at >= self._dead[which]
-        for rejected_at in (self._revoked_at, *self._rejections):
+        for rejected_at in (self._faults.revoked_at, *self._faults.rejections):
             bad |= (issued <= rejected_at[which]) & (rejected_at[which] <= at)
         return bad
 
@@ -308,21 +250,21 @@ class Cohort:
     def _refresh(self, which: Ints, at: Ints, kill: Ints, cut: Ints) -> None:
         """One flight: the intent is recorded, the request sent, the new pair saved, if all goes well."""
         times = self._times
-        sent = at + self._disk(which, at)
+        sent = at + self._faults.disk(which, at)
         there, answered = sent + times.http_ms // 2, sent + times.http_ms // 2 * 2
-        out = self._is_out(sent)
-        outage = self._next_outage(sent)
+        out = self._faults.is_out(sent)
+        outage = self._faults.next_outage(sent)
         unheard = ~out & (outage <= there)  # the request is lost
         unanswered = ~out & ~unheard & (outage <= answered)  # the answer is lost
         heard = ~(out | unheard)
         redeems = self._spent_at[which] > NONE
-        refused = heard & ((there >= self._revoked_at[which]) | (redeems & ~self._redeemable(which, there)))
+        refused = heard & ((there >= self._faults.revoked_at[which]) | (redeems & ~self._redeemable(which, there)))
         rotated = heard & ~refused
-        saved = answered + self._disk(which, answered)
+        saved = answered + self._faults.disk(which, answered)
         ends = np.where(
             out, sent + 2 * times.one_way_ms, np.where(unheard | unanswered, outage + times.one_way_ms, saved)
         )
-        ends = np.where(refused & ~unanswered, saved + self._disk(which, saved), ends)
+        ends = np.where(refused & ~unanswered, saved + self._faults.disk(which, saved), ends)
         leaves = kill > sent
         self.refreshes.append(sent[leaves & (sent < self.plan.end_ms)])
         self._last_attempt[which] = at
@@ -342,7 +284,7 @@ class Cohort:
             self._put_off(which[failed], at[failed], ends[failed], (unheard | unanswered)[failed])
         over = ~dies & refused & ~unanswered
         self.lost_at[which[over]] = ends[over]
-        self.revoked[which[over]] = there[over] >= self._revoked_at[which[over]]
+        self.revoked[which[over]] = there[over] >= self._faults.revoked_at[which[over]]
         self.online[which[over]] = False
         self._finished[which[over]] = True
         swapped = ~dies & rotated & ~unanswered
@@ -370,17 +312,28 @@ class Cohort:
 
     def _swap(self, which: Ints, issued: Ints, at: Ints) -> None:
         """The new pair is saved: the socket is changed for one with the new token (REF-26), or opened at last."""
-        for past in (self._backoff, self._not_before, self._lost_until, self._intent, self._spent_at):
-            past[which] = NONE
+        for instants in (
+            self._held_off,
+            self._backoff,
+            self._not_before,
+            self._lost_until,
+            self._intent,
+            self._spent_at,
+        ):
+            instants[which] = NONE
         self._failures[which] = self._redeemed[which] = 0
         self._rejected[which] = False
+        before = self._dead[which]
         self._take_pair(which, issued)
+        stale = (self._dead[which] <= before) | (at >= self._near[which])  # TOK-22
+        wait = max(self.plan.token_life_ms // 2, self._policy.refresh_floor_ms)
+        self._held_off[which[stale]] = at[stale] + wait
         online = self.online[which]
         hurried = ~online & (self._open_at[which] > at)
         waiting, live = which[hurried], which[online]
         self._attempts[waiting] = self._attempts[live] = 0
         self._open_at[waiting] = np.maximum(at[hurried], self._floor[waiting])
-        cut = self._next_outage(self._since[live] - self._times.one_way_ms + 1) + self._times.one_way_ms
+        cut = self._faults.next_outage(self._since[live] - self._times.one_way_ms + 1) + self._times.one_way_ms
         closed = np.minimum(cut, at[online] + 2 * self._times.one_way_ms)
         self._now[live] = self._open_at[live] = closed
         self._floor[live] = 0
@@ -396,13 +349,3 @@ def _backoffs(policy: Policy) -> NDArray[np.int64]:
     """The backoff after each failure without its jitter (REF-20)."""
     plain = evolve(policy, refresh_backoff_jitter=0.0)
     return np.array([0] + [refresh_backoff_ms(count, 0.0, plain) for count in range(1, _ATTEMPTS + 1)], np.int64)
-
-
-def _merged(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for begin, end in sorted(windows):
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((begin, end))
-    return merged

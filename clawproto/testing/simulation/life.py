@@ -81,7 +81,7 @@ class Life:
         self._state: State | None = None
         self._history = History()
         self._record: Credentials | None = None
-        self._revoked = False
+        self._revoked = self._gone = False
         self._ready_since: int | None = None
         self._noting = True  # the plan's time is not over
 
@@ -92,7 +92,6 @@ class Life:
         try:
             self._run_until(self._plan.end_ms)
             self._note_ready(False)
-            self._noting = False
             course.unrecovered = self._stays_down()
         except (InvariantBroken, Misuse, AssertionError, LookupError, TypeError, ValueError) as error:
             course.violation = f"{type(error).__name__} at {self._agenda.now} ms: {error}"
@@ -112,7 +111,7 @@ class Life:
 
     def _run_until(self, end: int, enough: Callable[[], bool] = lambda: False) -> None:
         agenda, network = self._agenda, self._network
-        while self.course.loss is None and not enough():
+        while not self._gone and not enough():
             next_due, own_due, hub_due = agenda.next_due(), self._own_due(), network.next_due()
             due = min((one for one in (next_due, own_due, hub_due) if one is not None), default=None)
             if due is None or due >= end:
@@ -128,13 +127,14 @@ class Life:
 
     def _stays_down(self) -> bool:
         """Whether the session is still not ready when everything has been well for long enough."""
-        if self._is_online() or self._state is None or self.course.loss is not None:
+        if self._is_online() or self._state is None or self._gone:
             return False
+        self._noting = False
         well_from = self._plan.end_ms
         while not self._around.was_well(well_from, well_from + SETTLE_MS):
             well_from += SETTLE_MS
         self._run_until(well_from + SETTLE_MS, self._is_online)
-        return not self._is_online() and self.course.loss is None
+        return not self._is_online() and not self._gone
 
     # --- time ------------------------------------------------------------------------------------------------------
 
@@ -216,12 +216,13 @@ class Life:
         self._agenda.put(boot, partial(self._start, self._process))
 
     def _revoke(self, of: Literal["session", "access"]) -> None:
-        self._network.revoke(of)
-        self._revoked = self._revoked or of == "session"
+        if self._record is not None:
+            self._network.revoke(of)
+            self._revoked = self._revoked or of == "session"
 
     def _feed(self, process: int, event: Event) -> bool:
         before = self._state
-        if process != self._process or before is None or self.course.loss is not None:
+        if process != self._process or before is None or self._gone:
             return False
         now = self._around.clocks(self._agenda.now)
         after, effects = step(before, event, now)
@@ -274,8 +275,11 @@ class Life:
                 assert self._record is not None
                 self._record = evolve(self._record, identity=evolve(self._record.identity, socket_device_id=device_id))
             case Emit(LoggedOut() as ended):
-                self.course.loss = Loss(self._agenda.now, ended.cause, self._excuse())
+                self._gone = True
                 self._note_ready(False)
+                loss = Loss(self._agenda.now, ended.cause, self._excuse())
+                if self._noting or loss.excuse is None:
+                    self.course.loss = loss
             case _:
                 pass
 

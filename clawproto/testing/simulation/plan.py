@@ -197,13 +197,26 @@ def _share(text: str) -> float:
     return value
 
 
+SCENARIOS: dict[str, str] = {
+    "deploy": "deploy@0+10m",
+    "outage": "outage@6h+1h",
+    "restart": "restart@8h",
+    "revocation": "revocation@4h,share=10%",
+    "partition": "partition@6h+10m,share=50%",
+    "suspend": "suspend@2h+8h,share=50%",
+    "skew": "skew@3h,by=10m,share=50%",
+    "slow-disk": "slow-disk@21h+2h,by=5s,share=50%",
+}
+"""What a fault means that is named without a time."""
+
+
 def parse_fault(text: str) -> Fault:
-    """``KIND@TIME[+DURATION][,OPTION=VALUE…]`` as a value.
+    """``KIND@TIME[+DURATION][,OPTION=VALUE…]`` as a value; or a kind alone, which stands for one of `SCENARIOS`.
 
     Raises:
         ValueError: with what is wrong.
     """
-    head, *options = text.split(",")
+    head, *options = SCENARIOS.get(text, text).split(",")
     kind, at, when = head.partition("@")
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no fault; there are {', '.join(KINDS)}")

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from clawproto.policy import MINUTE_MS, SECOND_MS
-from clawproto.testing.simulation.cohort import FAR, Cohort
+from clawproto.testing.simulation.cohort import Cohort
 from clawproto.testing.simulation.draws import CoreDraws, FastDraws, Ints
+from clawproto.testing.simulation.hardships import FAR
 from clawproto.testing.simulation.plan import Plan
 from clawproto.testing.simulation.report import Load, Recovery, Report
 

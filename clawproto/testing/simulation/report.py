@@ -7,11 +7,13 @@ from typing import Literal, TypeAlias
 from attrs import define, field, frozen
 
 from clawproto.json_types import Json
-from clawproto.policy import SECOND_MS
+from clawproto.policy import MINUTE_MS, SECOND_MS
 from clawproto.testing.simulation.course import Course
 from clawproto.testing.simulation.plan import Fault, Plan, duration
 
 Engine: TypeAlias = Literal["exact", "population"]
+
+AROUND_MS = 10 * MINUTE_MS
 
 LATE_MS = 90 * SECOND_MS
 """A socket that breaks so soon after the end of a fault is put down to it: the loss is noticed late."""
@@ -118,11 +120,21 @@ class Report:
             "token_life": duration(plan.token_life_ms),
             "refreshes": _load_json(self.refreshes),
             "opens": _load_json(self.opens),
+            "around": [self._around_json(fault) for fault in plan.faults],
             "recoveries": [_recovery_json(recovery) for recovery in self.recoveries],
             "lost": {name: self.lost[name] for name in ("revoked", "answer-lost", "unexcused")},
             "not_ready": self.not_ready,
             "troubles": [{"session": trouble.number, "text": trouble.text} for trouble in self.troubles],
         }
+
+    def around(self, fault: Fault) -> tuple[int, int]:
+        """The most refreshes and openings in one second, from the begin of a fault to ten minutes after its end."""
+        begin, end = fault.at_ms, fault.end_ms + AROUND_MS
+        return self.refreshes.peak(begin, end)[0], self.opens.peak(begin, end)[0]
+
+    def _around_json(self, fault: Fault) -> dict[str, Json]:
+        refreshes, opens = self.around(fault)
+        return {"fault": str(fault), "refreshes_per_second": refreshes, "opens_per_second": opens}
 
 
 def _load_json(load: Load) -> dict[str, Json]:
