@@ -44,7 +44,7 @@ class Hardships:
                 self.rejections.append(self._instants(index))
             elif fault.kind == "restart":
                 at = self._instants(index)
-                kills.append(np.where(at >= self.starts, at, FAR))
+                kills.append(np.where(at > self.starts, at, FAR))
                 killers.append(index)
         self._kills = np.stack([*kills, np.full(size, FAR)])
         self._killers = np.array([*killers, -1])

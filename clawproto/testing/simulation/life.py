@@ -206,8 +206,6 @@ class Life:
 
     def _kill(self) -> None:
         """The process dies without a word; its system closes its sockets."""
-        if self._record is None:
-            return
         self._process += 1
         self._state = None
         self._note_ready(False)

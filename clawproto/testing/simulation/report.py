@@ -164,7 +164,7 @@ def recovery_of(plan: Plan, index: int, course: Course) -> int | None:
         return None
     if fault.kind == "restart":
         killed = plan.instant_in(index, course.number)
-        back = course.ready_after(killed + 1) if killed >= course.starts_at else None
+        back = course.ready_after(killed + 1) if killed > course.starts_at else None
         return None if back is None else back - killed
     broken = [at for at in course.broken if fault.at_ms <= at <= fault.end_ms + LATE_MS]
     back = course.ready_after(max(broken[-1], fault.end_ms)) if broken else None

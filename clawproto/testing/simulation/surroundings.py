@@ -51,9 +51,8 @@ class Surroundings:
         self.outages = _merged(windows("outage"))
         self.sleeps = _merged(windows("suspend"))
         self.blocked = _merged(windows("partition", "suspend"))
-        self.kills = sorted(
-            self._awake(plan.instant_in(index, number)) for index in struck if plan.faults[index].kind == "restart"
-        )
+        kills = [plan.instant_in(index, number) for index in struck if plan.faults[index].kind == "restart"]
+        self.kills = sorted(self._awake(kill) for kill in kills if kill > self.starts_at)
         self.revocations: list[tuple[int, Literal["session", "access"]]] = [
             (plan.faults[index].at_ms, plan.faults[index].of)
             for index in struck

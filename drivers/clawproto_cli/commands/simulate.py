@@ -152,18 +152,18 @@ def _engine(plan: Plan, wanted: str) -> tuple[Callable[[Plan, Callable[[int], No
     if wanted == "exact" or (wanted == "auto" and plan.sessions <= EXACT_UP_TO):
         return lambda one, progress: exact.simulate(one, progress=progress), "exact"
     try:
-        from clawproto.testing.simulation import population  # noqa: PLC0415  # needs an extra
+        from clawproto.testing.simulation.population import problem, simulate  # noqa: PLC0415  # needs an extra
     except ImportError:
         raise Failure(
             Exit.FAILED,
             "the population engine needs numpy: pip install 'clawproto[plot]'; or simulate fewer with --engine exact",
         ) from None
-    unknown = population.problem(plan)
+    unknown = problem(plan)
     if unknown is not None:
         raise Failure(
             Exit.USAGE, f"the population engine cannot run this: {unknown}; simulate fewer with --engine exact"
         )
-    return lambda one, progress: population.simulate(one, progress=progress), "population"
+    return lambda one, progress: simulate(one, progress=progress), "population"
 
 
 def _progress(plan: Plan) -> Callable[[int], None]:
