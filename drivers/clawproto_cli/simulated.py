@@ -53,10 +53,13 @@ def table(reports: Sequence[Report]) -> list[str]:
         rows.append(("  most in a second", [f"{_count(one.peak()[0])} at {_time(one.peak()[1])}" for one in loads]))
         rows.append(("  most in a minute", [_count(one.peak_minute()) for one in loads]))
     for fault in first.plan.disturbances:
-        found = [report.around(fault) for report in reports]
-        rows.append((f"{fault}, up to 10 min after", [""] * len(reports)))
-        rows.append(("  refreshes in a second", [_count(refreshes) for refreshes, _ in found]))
-        rows.append(("  sockets in a second", [_count(opens) for _, opens in found]))
+        rows.append((str(fault), [""] * len(reports)))
+        spans = {"until 10 min after": [report.during(fault) for report in reports]}
+        if fault.for_ms:
+            spans["once it is over"] = [report.after(fault) for report in reports]
+        for span, found in spans.items():
+            rows.append((f"  refreshes in a second, {span}", [_count(refreshes) for refreshes, _ in found]))
+            rows.append((f"  sockets in a second, {span}", [_count(opens) for _, opens in found]))
         recoveries = [_recovery_from(report, fault) for report in reports]
         if all(recovery is not None for recovery in recoveries):
             known = [recovery for recovery in recoveries if recovery is not None]

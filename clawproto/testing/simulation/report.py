@@ -14,6 +14,7 @@ from clawproto.testing.simulation.plan import Fault, Plan, duration
 Engine: TypeAlias = Literal["exact", "population"]
 
 AROUND_MS = 10 * MINUTE_MS
+"""How long after its end a fault is looked at."""
 
 LATE_MS = 90 * SECOND_MS
 """A socket that breaks so soon after the end of a fault is put down to it: the loss is noticed late."""
@@ -127,14 +128,25 @@ class Report:
             "troubles": [{"session": trouble.number, "text": trouble.text} for trouble in self.troubles],
         }
 
-    def around(self, fault: Fault) -> tuple[int, int]:
+    def during(self, fault: Fault) -> tuple[int, int]:
         """The most refreshes and openings in one second, from the begin of a fault to ten minutes after its end."""
         begin, end = fault.at_ms, fault.end_ms + AROUND_MS
         return self.refreshes.peak(begin, end)[0], self.opens.peak(begin, end)[0]
 
+    def after(self, fault: Fault) -> tuple[int, int]:
+        """The same, in the ten minutes after its end."""
+        begin, end = fault.end_ms, fault.end_ms + AROUND_MS
+        return self.refreshes.peak(begin, end)[0], self.opens.peak(begin, end)[0]
+
     def _around_json(self, fault: Fault) -> dict[str, Json]:
-        refreshes, opens = self.around(fault)
-        return {"fault": str(fault), "refreshes_per_second": refreshes, "opens_per_second": opens}
+        (refreshes, opens), (refreshes_after, opens_after) = self.during(fault), self.after(fault)
+        return {
+            "fault": str(fault),
+            "refreshes_per_second": refreshes,
+            "opens_per_second": opens,
+            "refreshes_per_second_after": refreshes_after,
+            "opens_per_second_after": opens_after,
+        }
 
 
 def _load_json(load: Load) -> dict[str, Json]:

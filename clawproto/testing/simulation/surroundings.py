@@ -15,6 +15,7 @@ from clawproto.testing.simulation.plan import Kind, Plan
 
 WALL_MS = 1_790_000_000_000
 MONO_MS = 1_000
+_FOREVER = 1 << 60
 
 
 @frozen
@@ -60,8 +61,7 @@ class Surroundings:
         ]
         self._disks = windows("slow-disk")
         self._skews = [
-            Window(one.begin, one.end if one.end > one.begin else plan.end_ms * 4 + 1, one.value)
-            for one in windows("skew")
+            Window(one.begin, one.end if one.end > one.begin else _FOREVER, one.value) for one in windows("skew")
         ]
         self._operations = 0
 

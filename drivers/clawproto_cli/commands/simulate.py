@@ -132,7 +132,7 @@ def command(
         _one(plan, session, as_json)
         return
     run, name = _engine(plan, engine)
-    began = time.perf_counter()
+    began = time.perf_counter(), time.process_time()
     plans = [plan, evolve(plan, jitter=False)] if jitter == "both" else [plan]
     reports = [run(one, _progress(one)) for one in plans]
     if plot is not None:
@@ -141,7 +141,7 @@ def command(
         for report in reports:
             write_json({**report.to_json(), "again": command_for(report.plan, name, _jitter(report.plan))})
     else:
-        _print(reports, name, time.perf_counter() - began, plot)
+        _print(reports, name, (time.perf_counter() - began[0], time.process_time() - began[1]), plot)
     _judge(reports)
 
 
@@ -202,7 +202,7 @@ def _plot(reports: list[Report], path: Path) -> None:
 # --- output --------------------------------------------------------------------------------------------------------
 
 
-def _print(reports: list[Report], name: str, seconds: float, plot: Path | None) -> None:
+def _print(reports: list[Report], name: str, seconds: tuple[float, float], plot: Path | None) -> None:
     out, plan = console(), reports[0].plan
     out.print(f"{plan.sessions:,} sessions, {plan.hours:g} h, seed {plan.seed}", style="bold")
     out.print(f"faults: {', '.join(str(fault) for fault in plan.faults) or 'none; all start at once, newly paired'}")
@@ -218,7 +218,8 @@ def _print(reports: list[Report], name: str, seconds: float, plot: Path | None) 
     if plot is not None:
         out.print(f"drawn to {plot}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    out.print(f"took {seconds:.1f} s and {peak / 1e6:,.0f} MB; again: {command_for(plan, name)}", style="dim")
+    cost = f"took {seconds[0]:.1f} s, {seconds[1]:.1f} s of processor time, {peak / 1e6:,.0f} MB"
+    out.print(f"{cost}; again: {command_for(plan, name)}", style="dim")
 
 
 def _judge(reports: list[Report]) -> None:
