@@ -3,7 +3,7 @@
 from math import log10
 from xml.sax.saxutils import escape
 
-from clawproto_cli.charts.chart import Chart, Panel, Series, amount
+from clawproto_cli.charts.chart import Band, Chart, Panel, Series, amount
 
 WIDTH, PANEL_HEIGHT, GAP = 1100, 250, 84
 _LEFT, _RIGHT, _TOP, _BOTTOM = 86, 24, 104, 40
@@ -34,7 +34,7 @@ class _Plot:
     def draw(self) -> list[str]:
         panel, right = self._panel, WIDTH - _RIGHT
         parts = [_text(_LEFT, self._top - 12, panel.title, size=15, weight="bold")]
-        parts += self._bands()
+        parts += [self._shade(band) for band in panel.bands]
         for tick in panel.y_ticks:
             at = self._y(tick)
             parts.append(_line(_LEFT, at, right, at, _GRID))
@@ -50,7 +50,7 @@ class _Plot:
         middle = (self._top + self._bottom) / 2
         turned = f'transform="rotate(-90 24 {middle:g})"'
         parts.append(_text(24, middle, panel.y_label, anchor="middle", color=_PALE, extra=turned))
-        return parts + self._legend()
+        return parts + self._band_labels() + self._legend()
 
     def _x(self, value: float) -> float:
         low, high = self._panel.x_range
@@ -77,19 +77,25 @@ class _Plot:
                 path.append(f"M{left:.1f} {base:g}V{top:.1f}h{width:.1f}V{base:g}z")
         return f'<path d="{"".join(path)}" fill="{series.color}" fill-opacity="0.85"/>'
 
-    def _bands(self) -> list[str]:
+    def _shade(self, band: Band) -> str:
+        left, right = self._edges(band)
+        place = f'x="{left:.1f}" y="{self._top:g}" width="{right - left:.1f}" height="{PANEL_HEIGHT}"'
+        return f'<rect {place} fill="{_BAND}"/>'
+
+    def _band_labels(self) -> list[str]:
+        """Beside the bands, one below the other, and above everything that is drawn."""
         parts: list[str] = []
         for number, band in enumerate(self._panel.bands):
-            left = self._x(band.begin)
-            width = max(self._x(band.end) - left, 1.5)
-            parts.append(
-                f'<rect x="{left:.1f}" y="{self._top:g}" width="{width:.1f}" height="{PANEL_HEIGHT}" fill="{_BAND}"/>'
-            )
-            anchor, at = ("end", left - 5) if left > WIDTH * 0.75 else ("start", left + width + 5)
+            left, right = self._edges(band)
+            anchor, at = ("end", left - 5) if left > WIDTH * 0.75 else ("start", right + 5)
             below = self._top + 14 + 16 * (number % 4)
             halo = 'paint-order="stroke" stroke="white" stroke-width="4"'
             parts.append(_text(at, below, band.label, size=12, color="#a04038", anchor=anchor, extra=halo))
         return parts
+
+    def _edges(self, band: Band) -> tuple[float, float]:
+        left = self._x(band.begin)
+        return left, max(self._x(band.end), left + 1.5)
 
     def _legend(self) -> list[str]:
         parts: list[str] = []
