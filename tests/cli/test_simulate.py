@@ -130,6 +130,8 @@ def test_a_violation_fails_and_names_the_command_that_shows_it_again(monkeypatch
         ["--fault", "flood@1h"],
         ["--fault", "outage@1h"],
         ["--token-life", "long"],
+        ["--token-life", "-1h"],
+        ["--fault", "restart@-1h"],
         ["--plot", "load.gif"],
         ["--session", "5"],
         ["--sessions", "0"],

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from clawproto.effects import Effect
 from clawproto.events import Event
-from clawproto.policy import DAY_MS
+from clawproto.policy import SECOND_MS
 from clawproto.state import State
 from clawproto.testing.simulation import exact
 from clawproto.testing.simulation.life import Life
@@ -29,31 +29,30 @@ EXACT_UP_TO = 5_000
 _SHOWN = 5
 
 
-class _Duration(click.ParamType[int]):
-    name = "duration"
+def _read_duration(_context: click.Context, _option: click.Parameter, text: str) -> int:
+    try:
+        milliseconds = parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if milliseconds < SECOND_MS:
+        raise click.BadParameter("should be at least one second")
+    return milliseconds
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return value if isinstance(value, int) else parse_duration(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
-
-class _Fault(click.ParamType[Fault]):
-    name = "fault"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Fault:
-        try:
-            return value if isinstance(value, Fault) else parse_fault(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def _read_faults(_context: click.Context, _option: click.Parameter, texts: tuple[str, ...]) -> tuple[Fault, ...]:
+    try:
+        return tuple(parse_fault(text) for text in texts)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command("simulate")
 @click.option("--sessions", type=click.IntRange(1, 10_000_000), default=1_000, show_default=True, help="How many.")
 @click.option("--hours", type=click.FloatRange(0.01, 24 * 366), default=24.0, show_default=True, help="For how long.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Same seed, same result.")
-@click.option("--fault", "faults", type=_Fault(), multiple=True, metavar="FAULT", help="What goes wrong; see above.")
+@click.option(
+    "--fault", "faults", multiple=True, callback=_read_faults, metavar="FAULT", help="What goes wrong; see above."
+)
 @click.option(
     "--jitter",
     type=click.Choice(["both", "on", "off"]),
@@ -62,7 +61,7 @@ class _Fault(click.ParamType[Fault]):
     help="Both compares the library with itself without jitter.",
 )
 @click.option("--engine", type=click.Choice(["auto", "exact", "population"]), default="auto", show_default=True)
-@click.option("--token-life", type=_Duration(), default=DAY_MS, metavar="DURATION", help="[default: 24h]")
+@click.option("--token-life", default="24h", show_default=True, callback=_read_duration, metavar="DURATION")
 @click.option(
     "--refresh-mode",
     type=click.Choice(["strict", "grace"]),
