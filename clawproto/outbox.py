@@ -14,12 +14,14 @@ store an entry that is not kept yet is passed over until it is (`clawproto.outbo
 from clawproto import gates, outbox_keeping
 from clawproto.app_events import SendSettled
 from clawproto.effects import SendFrame
+from clawproto.errors import Misuse
 from clawproto.events import KeepFailed, KeepReport, React, Send, Start
 from clawproto.evolving import evolve
 from clawproto.gates import Gate, blocking, is_valid_chat
 from clawproto.keeping import Outcome, SendDecision
 from clawproto.outbox_keeping import end, take_down
 from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState, remove
+from clawproto.persistent import IntMap, StrMap
 from clawproto.results import (
     LoggedOutResult,
     SendDropped,
@@ -61,9 +63,8 @@ def send(outbox: OutboxState, command: Send, online: int | None, turn: Turn) -> 
     if earlier is not None:  # told undecided, and sent again under its id: this takes its place (SEND-14)
         outbox = remove(outbox, outbox.by_message.get(message_id, 0))
     event = EVENT_SEND if command.reply is None else EVENT_REPLY
-    outbox = evolve(outbox, by_message=outbox.by_message.set(message_id, outbox.next_number))
     entry = Entry(command.command, command.chat_id, message_id, event, payload, to, size, trace_id)
-    return _enter(outbox, entry, online, turn)
+    return _enter(outbox, entry, outbox.by_message.set(message_id, outbox.next_number), online, turn)
 
 
 def react(outbox: OutboxState, command: React, user_id: str, online: int | None, turn: Turn) -> OutboxState:
@@ -81,10 +82,10 @@ def react(outbox: OutboxState, command: React, user_id: str, online: int | None,
         return outbox
     trace_id, size = f"s-{turn.mint()}", len(payload.encode("utf-8", "surrogatepass"))
     entry = Entry(command.command, command.chat_id, slot_id, EVENT_REACTION, payload, None, size, trace_id)
-    return _enter(outbox, entry, online, turn)
+    return _enter(outbox, entry, outbox.by_message, online, turn)
 
 
-def _enter(outbox: OutboxState, entry: Entry, online: int | None, turn: Turn) -> OutboxState:
+def _enter(outbox: OutboxState, entry: Entry, by_message: StrMap[int], online: int | None, turn: Turn) -> OutboxState:
     number, keeps = outbox.next_number, turn.config.keep_sends
     if keeps:
         entry = evolve(entry, kept=False)
@@ -93,6 +94,7 @@ def _enter(outbox: OutboxState, entry: Entry, online: int | None, turn: Turn) ->
         outbox,
         entries=outbox.entries.set(number, entry),
         by_trace=outbox.by_trace.set(entry.trace_id, number),
+        by_message=by_message,
         queued=outbox.queued.set(number, None),
         next_number=number + 1,
     )
@@ -157,20 +159,30 @@ def _transmit(outbox: OutboxState, number: int, generation: int, turn: Turn) -> 
         to_text=entry.to,
     )
     turn.do(SendFrame(generation, text, entry.event))
-    repeated = entry.generation == generation
-    outbox = evolve(outbox, queued=outbox.queued.remove(number))
-    return _start_deadline(outbox, number, evolve(entry, generation=generation, repeated=repeated), turn)
+    repeated, slot = entry.generation == generation, outbox.next_due
+    return evolve(
+        outbox,
+        entries=outbox.entries.set(number, evolve(entry, generation=generation, repeated=repeated, due=slot)),
+        due=_deadlines(outbox, number, entry, turn),
+        queued=outbox.queued.remove(number),
+        next_due=slot + 1,
+    )
 
 
 def _start_deadline(outbox: OutboxState, number: int, entry: Entry, turn: Turn) -> OutboxState:
     slot = outbox.next_due
-    due = outbox.due.remove(entry.due) if entry.due else outbox.due
     return evolve(
         outbox,
         entries=outbox.entries.set(number, evolve(entry, due=slot)),
-        due=due.set(slot, (turn.mono + turn.policy.ack_timeout_ms, number)),
+        due=_deadlines(outbox, number, entry, turn),
         next_due=slot + 1,
     )
+
+
+def _deadlines(outbox: OutboxState, number: int, entry: Entry, turn: Turn) -> IntMap[tuple[int, int]]:
+    """All of them, with a new one for this entry in the next slot."""
+    due = outbox.due.remove(entry.due) if entry.due else outbox.due
+    return due.set(outbox.next_due, (turn.mono + turn.policy.ack_timeout_ms, number))
 
 
 def connected(outbox: OutboxState, generation: int, turn: Turn) -> OutboxState:
@@ -213,8 +225,14 @@ def disconnected(outbox: OutboxState, turn: Turn) -> OutboxState:
 # --- the message store ---------------------------------------------------------------------------------------------
 
 
-def restore(outbox: OutboxState, start: Start) -> OutboxState:
-    """Take up what an earlier session kept and did not decide, under the same ids and numbers (SEND-5, SEND-17)."""
+def restore(outbox: OutboxState, start: Start, turn: Turn) -> OutboxState:
+    """Take up what an earlier session kept and did not decide, under the same ids and numbers (SEND-5, SEND-17).
+
+    Raises:
+        Misuse: this session keeps no sends.
+    """
+    if start.sends and not turn.config.keep_sends:
+        raise Misuse("kept sends were given to a session that keeps none")
     for kept in start.sends:
         size = len(f"{kept.payload}{kept.to or ''}{kept.chat_id}".encode("utf-8", "surrogatepass"))
         entry = Entry(
@@ -312,6 +330,11 @@ def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
         outcome: Outcome = "expired" if entry.generation or entry.restored else "dropped"
         outbox = end(outbox, number, SendDecision(entry.trace_id, outcome, entry.message_id), turn)
     return OutboxState(keeping=outbox.keeping, next_number=outbox.next_number, next_due=outbox.next_due)
+
+
+def other_user(outbox: OutboxState, turn: Turn) -> OutboxState:
+    """Somebody else has been paired. What is kept was written by the one before, and is sent by nobody."""
+    return logged_out(outbox, turn) if turn.config.keep_sends else outbox
 
 
 def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:

@@ -46,6 +46,7 @@ from clawproto.events import (
     ReceiverPaused,
     ReceiverResumed,
     Reloaded,
+    Send,
     Settle,
     Start,
     Stop,
@@ -97,8 +98,6 @@ def _check(state: State, event: Event) -> None:
     if isinstance(event, Start):
         if state.started:
             raise Misuse("the session was started before")
-        if event.sends and not state.config.keep_sends:
-            raise Misuse("kept sends were given to a session that keeps none")
     elif not state.started:
         raise Misuse(f"{type(event).__name__} before Start")
 
@@ -144,7 +143,7 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
 
 
 def _start(state: State, event: Start, turn: Turn) -> State:
-    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event)
+    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event, turn)
     if begun.status == "logged-out":  # the process ended before the store had been told
         sending = outbox.logged_out(sending, turn)
     return evolve(state, started=True, tokens=begun, link=link.start(state.link, turn), outbox=sending)
@@ -160,7 +159,7 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
         return state
     state = connection.renew(state, turn)
     if known is not None and loaded is not None and known.identity.user_id != loaded.identity.user_id:
-        state = evolve(state, signals=signals.other_user(state.signals))
+        state = evolve(state, signals=signals.other_user(state.signals), outbox=outbox.other_user(state.outbox, turn))
     return evolve(state, link=link.other_identity(state.link))
 
 
@@ -293,7 +292,7 @@ def _advance_activities(state: State, turn: Turn) -> State:
 
 
 def _is_traffic(before: State, after: State, turn: Turn) -> bool:
-    """Whether the step has changed nothing but link and inbox of a live connection, so that nobody else need be asked:
+    """Whether the step has changed nothing but link, inbox and sends of a live connection, so nobody else is asked:
     what they wait for is in their deadlines, or shows on the wall clock, which may jump (TOK-21)."""
     return (
         after.tokens is before.tokens
@@ -305,7 +304,7 @@ def _is_traffic(before: State, after: State, turn: Turn) -> bool:
         and after.pairing is before.pairing
         and isinstance(after.link.phase, Online)
         and isinstance(before.link.phase, Online)
-        and after.outbox is before.outbox
+        and after.outbox.gates is before.outbox.gates
         and not after.tokens.stopped
         and not tokens.is_due_by_wall(after.tokens, turn)
         and not len(after.signals.cards)
@@ -359,7 +358,7 @@ class Session:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        if isinstance(event, FrameReceived | Settle):
+        if isinstance(event, FrameReceived | Settle | Send):
             traffic = self._traffic
             if traffic is None:
                 traffic = self._traffic = Traffic.begin(self._state)

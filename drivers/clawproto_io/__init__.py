@@ -7,9 +7,20 @@ from clawproto_io.clock import Clock, ScaledClock, SystemClock, system_seed
 from clawproto_io.errors import GenerationConflict, HttpFailure, StoreError
 from clawproto_io.http import HttpRunner
 from clawproto_io.pairing import adopt, new_device_id
-from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore, SqliteStore, StoreKey, open_store
+from clawproto_io.stores import (
+    AccountStore,
+    CredentialStore,
+    FaultyStore,
+    MemoryStore,
+    SqliteAccounts,
+    SqliteStore,
+    StoreKey,
+    open_accounts,
+    open_store,
+)
 
 __all__ = [
+    "AccountStore",
     "Clock",
     "CredentialStore",
     "FaultyStore",
@@ -18,12 +29,14 @@ __all__ = [
     "HttpRunner",
     "MemoryStore",
     "ScaledClock",
+    "SqliteAccounts",
     "SqliteStore",
     "StoreError",
     "StoreKey",
     "SystemClock",
     "adopt",
     "new_device_id",
+    "open_accounts",
     "open_store",
     "system_seed",
 ]

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import anyio
 import click
@@ -13,7 +12,14 @@ from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.events import event_form, event_line
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit
-from clawproto_cli.options import driver_option, json_option, keyring_option, store_option, verbose_option
+from clawproto_cli.options import (
+    account_option,
+    driver_option,
+    json_option,
+    keyring_option,
+    store_option,
+    verbose_option,
+)
 from clawproto_cli.output import Lines
 from clawproto_cli.stores import open_agent_store
 from clawproto_io import SystemClock
@@ -24,6 +30,7 @@ FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "hi
 
 @click.command("listen")
 @store_option
+@account_option
 @keyring_option
 @driver_option
 @click.option(
@@ -37,7 +44,7 @@ FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "hi
 @click.option("--wait", is_flag=True, help="After a logout keep waiting for new credentials in the store.")
 @json_option
 @verbose_option
-def command(store: Path, driver: DriverName, chosen: tuple[str, ...], stream: bool, wait: bool, as_json: bool) -> None:
+def command(store: str, driver: DriverName, chosen: tuple[str, ...], stream: bool, wait: bool, as_json: bool) -> None:
     """Hold the agent's session and print what arrives, until interrupted.
 
     It reconnects and refreshes its tokens by itself. SIGINT or SIGTERM ends it in good order: a rotation on its way is
@@ -72,7 +79,7 @@ def command(store: Path, driver: DriverName, chosen: tuple[str, ...], stream: bo
     raise SystemExit(code)
 
 
-async def _listen(store: Path, driver: DriverName, features: Features, stream: bool, wait: bool, as_json: bool) -> Exit:
+async def _listen(store: str, driver: DriverName, features: Features, stream: bool, wait: bool, as_json: bool) -> Exit:
     lines, clock, where = Lines(as_json), SystemClock(), open_agent_store(store)
     code = Exit.DONE
     exclusive = wait or await where.load() is not None  # an empty store has no session to hold, and is not created
