@@ -35,7 +35,6 @@ class Panel:
 
     Attributes:
         log: the y axis is logarithmic and begins at 1; what is 0 is not drawn.
-        note: a line below the title.
     """
 
     title: str
@@ -47,7 +46,6 @@ class Panel:
     log: bool = False
     style: Literal["bars", "line"] = "bars"
     bands: tuple[Band, ...] = ()
-    note: str = ""
 
     @property
     def x_ticks(self) -> list[float]:
