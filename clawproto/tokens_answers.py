@@ -4,7 +4,7 @@ Rules: TOK-5, TOK-20, REF-4 to REF-10, REF-20 to REF-25, REF-30, REF-43 to REF-4
 """
 
 from clawproto.app_events import Misconfigured, RefreshDelayed, SaveAlarm
-from clawproto.credentials import Credentials, TokenPair
+from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Reload
 from clawproto.events import (
     HttpAnswered,
@@ -176,10 +176,12 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         stored = event.stored
         if stored is not None and stored.tokens == phase.held.tokens:  # saved, and the report of it was lost
             return _in_store(tokens, phase, stored, turn)
-        newer = stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored)
-        if stored is not None and newer and not is_spent(tokens, stored):
-            return adopt(tokens, phase.flight, stored, turn, failures=phase.failures)
-        # The record was cleared, removed or renumbered. The server has just rotated: this pair is the newest there is.
+        other = stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored)
+        if stored is not None and other and not is_spent(tokens, stored):
+            if not _was_issued_after(phase.held, stored):
+                return adopt(tokens, phase.flight, stored, turn, failures=phase.failures)
+        # The record was cleared, removed or renumbered, or this pair has outlived it. The server has just rotated:
+        # this pair is the newest there is.
         replaces = None if stored is None else stored.generation
         if replaces != phase.replaces:
             renewed = evolve(phase.held, generation=phase.held.generation if replaces is None else replaces + 1)
@@ -198,6 +200,20 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         flight = evolve(flight, callers=())
     waiting = evolve(phase, flight=flight, operation=None, failures=failures, retry_at=retry_at)
     return evolve(tokens, phase=waiting, last_error=detail)
+
+
+def _was_issued_after(held: Credentials, stored: Credentials) -> bool:
+    """Whether the pair that is held is newer than the one in the store, by the server's clock, both being the same
+    agent's. Within the grace a spent token is redeemed once more and its first successor dies (REF-8): a sibling may
+    save that successor after we got the second one. If the tokens do not tell, the store is right."""
+    if stored.tokens is None or held.tokens is None or not _is_same_agent(held.identity, stored.identity):
+        return False
+    ours, theirs = (read_claims(pair.access.reveal()).iat_ms for pair in (held.tokens, stored.tokens))
+    return ours is not None and theirs is not None and ours > theirs
+
+
+def _is_same_agent(one: Identity, other: Identity) -> bool:
+    return (one.user_id, one.device_id) == (other.user_id, other.device_id)
 
 
 def _reread(tokens: TokenState, phase: Rereading, event: StoreReport, turn: Turn) -> TokenState:

@@ -130,6 +130,28 @@ def test_a_save_that_meets_a_newer_pair_adopts_it() -> None:
     assert bench.store.record is not None and bench.store.record.tokens == OTHER
 
 
+@pytest.mark.rule("REF-49", "REF-8")
+def test_a_sibling_that_saves_what_the_grace_has_killed_is_overruled() -> None:
+    """Both spent the same token: the sibling first, we after it, within the grace. Its pair is dead, and saved late."""
+    bench = Bench(credentials())
+    command = bench.refresh()
+    bench.store.rotate(pair(jwt("b1", issued_ms=T0 + 1_000), "refresh-b1"))
+    effects = bench.reply(rotated(jwt("a2", issued_ms=T0 + 4_000)))
+    assert heart(effects)[:3] == ["Persist", "Persist", "Swap"]
+    assert bench.access == jwt("a2", issued_ms=T0 + 4_000) and isinstance(bench.results[command], RefreshSucceeded)
+    assert bench.store.record is not None and bench.store.record.tokens == bench.tokens
+
+
+@pytest.mark.rule("REF-49")
+@pytest.mark.parametrize("changes", [{"user_id": "u-2"}, {"device_id": "lab-02"}])
+def test_a_newer_pair_does_not_overrule_another_agent(changes: dict[str, str]) -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    bench.store.record = credentials(pair(jwt("b1", issued_ms=T0 - 1_000), "refresh-b1"), generation=2, **changes)
+    bench.reply(rotated(jwt("a2", issued_ms=T0 + 4_000)))
+    assert bench.tokens == bench.store.record.tokens and bench.access == jwt("b1", issued_ms=T0 - 1_000)
+
+
 @pytest.mark.rule("REF-45", "REF-30", "REF-25")
 def test_refused_but_another_process_has_rotated_its_pair_is_adopted() -> None:
     bench = Bench(credentials())
