@@ -258,12 +258,12 @@ class Engine:
     def _step(self, event: Event) -> None:
         now = self._now()
         effects = self.session.handle(event, now)
+        if self._observer is not None:  # before the effects, which may lead to further steps
+            self._observer(now, event, effects, self.session.state)
         self._note(event)
         size = len(event.data) if isinstance(event, FrameReceived) else _SMALL
         for effect in effects:
             self._sort(effect, size)
-        if self._observer is not None:
-            self._observer(now, event, effects, self.session.state)
 
     def _note(self, event: Event) -> None:
         match event:

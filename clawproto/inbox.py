@@ -144,7 +144,7 @@ def fingerprint(message: MessagePayload) -> int:
     """
     said = [(item.text, item.delta) if isinstance(item, TextFragment) else item for item in message.fragments]
     parts = (message.message_mode, said, message.mentions, message.reply, message.metadata)
-    digest = hashlib.blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = hashlib.blake2b(ascii(parts).encode(), digest_size=8).digest()  # ascii: alike in every Python
     return int.from_bytes(digest, "big")
 
 

@@ -15,7 +15,7 @@ from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
 from clawproto_cli.signals import terminated_as_interrupted
-from clawproto_io import CredentialStore
+from clawproto_io import CredentialStore, Journal
 
 DriverName: TypeAlias = Literal["asyncio", "trio"]
 Store: TypeAlias = CredentialStore | str | Path
@@ -80,6 +80,7 @@ class Connect(Protocol):
         settle: Literal["auto", "explicit"] = "auto",
         on_logout: Literal["end", "wait"] = "end",
         exclusive: bool | float = False,
+        journal: Journal | str | Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 

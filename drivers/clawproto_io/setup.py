@@ -5,6 +5,7 @@ import ssl as ssl_module
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import anyio.to_thread
 from attrs import frozen
 
 from clawproto import app_events
@@ -18,6 +19,7 @@ from clawproto.policy import Policy
 from clawproto.session import Session
 from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.http import HttpRunner
+from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import LeaseStore
@@ -66,9 +68,12 @@ class Parts:
     on_logout: LogoutMode
     send_limit: int
     lease: Lease | None
+    journal: Journal | None
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""
+        if self.journal is not None:
+            await anyio.to_thread.run_sync(self.journal.close)
         if self.lease is not None:
             await self.lease.release()
         await self.runner.aclose()
@@ -94,6 +99,7 @@ def assemble(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
@@ -132,13 +138,14 @@ def assemble(
     lease = None
     if isinstance(opened, LeaseStore) and exclusive is not False:
         lease = Lease(opened) if exclusive is True else Lease(opened, exclusive)
+    recording = journal if journal is None or isinstance(journal, Journal) else Journal(journal)
     return Parts(
         engine=Engine(
             Session(config),
             now=clock.now,
             inbox_limit=inbox_limit or InboxLimit(),
             settle=settle,
-            observer=_observe(log, observer),
+            observer=_observe(log, observer, recording),
         ),
         store=opened,
         owns_store=opened is not store,
@@ -155,14 +162,17 @@ def assemble(
         on_logout=on_logout,
         send_limit=send_limit,
         lease=lease,
+        journal=None if recording is journal else recording,
     )
 
 
 # --- logging ------------------------------------------------------------------------------------------------------
 
 
-def _observe(log: logging.Logger, observer: Observer | None) -> Observer:
+def _observe(log: logging.Logger, observer: Observer | None, journal: Journal | None) -> Observer:
     def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
+        if journal is not None:
+            journal(now, event, effects, state)
         for effect in effects:
             if isinstance(effect, Emit):
                 level = _LEVELS.get(type(effect.event))

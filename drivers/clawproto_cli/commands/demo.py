@@ -22,9 +22,16 @@ _LEAVE_TIME = 15.0  # seconds for an agent to come to its end
 
 
 @click.command("demo")
+@click.option(
+    "--journal",
+    "journals",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Record every session of the agents there, for `clawproto replay` and `timeline`.",
+)
 @json_option
 @verbose_option
-def command(as_json: bool) -> None:
+def command(journals: Path | None, as_json: bool) -> None:
     """Watch two agents keep their session through everything.
 
     It starts a hub on this machine and two agents, one on asyncio, one on trio. They are paired by code, talk to each
@@ -37,8 +44,11 @@ def command(as_json: bool) -> None:
     \b
     Examples:
       clawproto demo
+      clawproto demo --journal journals
       clawproto demo --json > result.json      (the story goes to standard error)
     """
+    if journals is not None:
+        journals.mkdir(parents=True, exist_ok=True)
     story = Story(aside=as_json)
     for line in NOTICE:
         story.note(line, "yellow")
@@ -47,7 +57,7 @@ def command(as_json: bool) -> None:
         tempfile.TemporaryDirectory(prefix="clawproto-demo-") as folder,
         HubThread(HUB) as hub,
     ):
-        outcomes, problems = _play(hub, Path(folder), story)
+        outcomes, problems = _play(hub, Path(folder), story, journals)
     if as_json:
         write_json(
             {
@@ -69,10 +79,10 @@ def command(as_json: bool) -> None:
     raise SystemExit(Exit.FAILED if problems else Exit.DONE)
 
 
-def _play(hub: HubThread, folder: Path, story: Story) -> tuple[list[Outcome], list[str]]:
+def _play(hub: HubThread, folder: Path, story: Story, journals: Path | None) -> tuple[list[Outcome], list[str]]:
     board = Board()
-    ada = Agent("Ada", "asyncio", folder / "ada.db", board, story)
-    tom = Agent("Tom", "trio", folder / "tom.db", board, story)
+    ada = Agent("Ada", "asyncio", folder / "ada.db", board, story, journals)
+    tom = Agent("Tom", "trio", folder / "tom.db", board, story, journals)
     director = Director(hub, (ada, tom), board, story)
     try:
         director.play()
