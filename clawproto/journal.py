@@ -4,8 +4,8 @@
     {"n": 1, "at": [wall_ms, mono_ms], "event": …, "effects": […], "changed": {…}, "state": …}   a step
     {"gap": 12, "next": 31, "at": …, "state": …, "whole": …}                                     lost lines, a new begin
 
-The core is a function, so these lines are the whole truth: `clawproto.replay` runs them through the core again and finds
-the first step at which it does anything else. ``state`` is a digest of the state after the step
+The core is a function, so these lines are the whole truth: `clawproto.replay` runs them through the core again and
+finds the first step at which it does anything else. ``state`` is a digest of the state after the step
 (`clawproto.state_hash`), ``changed`` has the fields that the step changed, for a reader; a value that is too long is
 given by its digest. A header or gap with ``whole`` has the state itself, so that reading may begin there.
 
@@ -51,7 +51,7 @@ class Recorder:
 
     Args:
         contents: False masks what people write.
-        salt: with ``contents=False``, 16 random bytes that are kept nowhere, so that nobody can try out which text it was.
+        salt: with ``contents=False``, 16 random bytes that are kept nowhere, so that nobody can try texts out.
         library: version of the library, for the header.
     """
 

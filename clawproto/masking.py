@@ -33,12 +33,17 @@ from clawproto.wire import json_backend
 MARK: Final = "masked"  # field of a masked message's metadata that tells two contents apart
 
 # Names of fields that say what something is, never what somebody wrote.
+# fmt: off
 _KEPT: Final = frozenset(
-    "version event trace_id chat_id chat_type id type kind user_id message_id target_message_id reactor_user_id "
-    "reply_to_msg_id device_id origin_device_id target_device_id nonce delivery_mode ack_mode ack_epoch epoch code "
-    "message_mode mode mime event_id entity_id agent_id request_id decision operation outcome scope last_seen_at "
-    "owner_id conversation_id".split()
+    {
+        "version", "event", "trace_id", "chat_id", "chat_type", "id", "type", "kind", "user_id", "message_id",
+        "target_message_id", "reactor_user_id", "reply_to_msg_id", "device_id", "origin_device_id",
+        "target_device_id", "nonce", "delivery_mode", "ack_mode", "ack_epoch", "epoch", "code", "message_mode",
+        "mode", "mime", "event_id", "entity_id", "agent_id", "request_id", "decision", "operation", "outcome",
+        "scope", "last_seen_at", "owner_id", "conversation_id",
+    }
 )
+# fmt: on
 _MESSAGES: Final = ("message.send", "message.reply")
 _WRITTEN: Final = frozenset({"text", "delta", "display", "nick_name", "name", "url", "emoji", "excerpt"})
 _JSON_TEXTS: Final = frozenset({"payload", "data", "to"})

@@ -5,8 +5,8 @@ Rules: AUTH-9.
 Secrets are found by type: a `Secret`, the ``token`` of ``connect``, tokens in HTTP headers and bodies, pairing codes.
 Whatever was found is also taken out of every other text that it turns up in, should a server repeat it in an error.
 
-What stands for a token is made so that the core decides alike with it: another token has another stand-in, the digest is
-that of the token (see `clawproto.secret.Secret.digest`), and the claims that the core reads are kept (TOK-1). So the
+What stands for a token is made so that the core decides alike with it: another token has another stand-in, the digest
+is that of the token (see `clawproto.secret.Secret.digest`), and the claims that the core reads are kept (TOK-1). So the
 redacted answers of a step are, letter by letter, the answers of a step with redacted input.
 """
 

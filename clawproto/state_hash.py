@@ -3,8 +3,8 @@
     State ──► a digest for each branch ──► one for the whole
                tokens, link, inbox, …       nodes of the maps keep theirs: after a step only changed paths are hashed
 
-Not ``hash()``: that is 64 bits of whatever the interpreter likes, and changes with the seed of its strings. Secrets enter
-as what stands for them in a journal (`clawproto.redaction`), so a replay of the journal comes to the same digest.
+Not ``hash()``: that is 64 bits of whatever the interpreter likes, and changes with the seed of its strings. Secrets
+enter as what stands for them in a journal (`clawproto.redaction`), so a replay of the journal comes to the same digest.
 """
 
 import hashlib

@@ -7,9 +7,8 @@
 Everything is read from the lines; nothing is run. So a timeline can be made of a journal of any version.
 """
 
-import json
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -21,7 +20,6 @@ from clawproto.replay import Journal, Line
 Lane: TypeAlias = Literal["connection", "tokens", "refreshes", "sends", "messages", "failures"]
 Object = dict[str, Json]
 _SENDS: Final = ("Send", "React", "FinishStream")
-_QUIET: Final = frozenset({"ping", "pong", "message.sync_ack", "message.cursor_ack", "message.delivered", "sync.mark"})
 
 
 @frozen
@@ -166,8 +164,6 @@ class _Reader:
                 self._mark("tokens", "the store holds another pair")
             case "CredentialsLoaded":
                 self._mark("tokens", "credentials come from outside")
-            case "FrameReceived":
-                self._frame(event)
             case "ReceiverPaused":
                 self._mark("messages", "the application's inbox is full; reading stops")
             case "ReceiverResumed":
@@ -183,8 +179,9 @@ class _Reader:
         self._mark("connection", "the session starts")
         tokens = _object(credentials.get("tokens"))
         if tokens:
-            self._pair_begins(_expiry(tokens))
-            self._mark("tokens", f"stored pair, {_expiry(tokens)}")
+            expiry = _expiry(tokens, self._line.at.wall_ms)
+            self._pair_begins(expiry)
+            self._mark("tokens", f"stored pair, {expiry}")
 
     def _answered(self, event: Object) -> None:
         begin = self._refreshes.pop(_integer(event.get("request")), None)
@@ -194,13 +191,6 @@ class _Reader:
         text = str(event.get("detail")) if failed else f"HTTP {_object(event.get('answer')).get('status')}"
         self._span(begin, "refreshes", "failed" if failed else "answered", text)
         self._mark("refreshes", f"answer after {self._now - begin} ms: {text}", failure=failed)
-
-    def _frame(self, event: Object) -> None:
-        data = event.get("data")
-        text = data if isinstance(data, str) else _object(data).get("bytes")
-        name = _event_name(text) if isinstance(text, str) else "no text"
-        if name.startswith("message.") and name not in _QUIET:
-            self._mark("messages", f"received {name}")
 
     def _effect(self, effect: Object) -> None:
         match effect.get("type"):
@@ -214,8 +204,9 @@ class _Reader:
             case "Persist":
                 self._mark("tokens", "saving the new pair")
             case "Swap":
-                self._pair_begins(_expiry(_object(effect.get("tokens"))))
-                self._mark("tokens", f"new pair in force, {_expiry(_object(effect.get('tokens')))}")
+                expiry = _expiry(_object(effect.get("tokens")), self._line.at.wall_ms)
+                self._pair_begins(expiry)
+                self._mark("tokens", f"new pair in force, {expiry}")
             case "Logout":
                 self._mark("tokens", f"logging out: {effect.get('cause')}", failure=True)
             case "Emit":
@@ -239,7 +230,7 @@ class _Reader:
             return
         begin, text = found
         accepted = result.get("type") in ("Receipt", "Done", "StreamEnded")
-        outcome = str(result.get("type")) if "code" not in result else f"{result.get('type')} {result['code']}"
+        outcome = "accepted" if accepted else " ".join(str(result[name]) for name in ("type", "code") if name in result)
         self._span(begin, "sends", "accepted" if accepted else "failed", f"{text}: {outcome}")
         self._mark("sends", f"{text}: {outcome} after {self._now - begin} ms", failure=not accepted)
 
@@ -250,7 +241,7 @@ def _words(template: str, *names: str) -> Callable[[Object], str]:
 
 _TOLD: Final[dict[str, tuple[Lane, Callable[[Object], str]]]] = {
     "Ready": ("connection", _words("ready, delivery {}", "delivery")),
-    "Disconnected": ("connection", _words("disconnected: {}; again in {} ms", "reason", "retry_in_ms")),
+    "Disconnected": ("connection", _words("disconnected: {}", "reason")),
     "TokensRotated": ("tokens", _words("rotated")),
     "SaveRecovered": ("tokens", _words("saved after {} attempts", "attempts")),
     "MessageReceived": ("messages", _words("{} handed over", "event")),
@@ -272,18 +263,10 @@ _TOLD: Final[dict[str, tuple[Lane, Callable[[Object], str]]]] = {
 _TROUBLE: Final = frozenset(name for name, (lane, _) in _TOLD.items() if lane == "failures")
 
 
-def _expiry(tokens: Object) -> str:
+def _expiry(tokens: Object, wall_ms: int) -> str:
     access = _object(tokens.get("access")).get("secret")
     exp_ms = read_claims(access).exp_ms if isinstance(access, str) else None
-    return "expiry unknown" if exp_ms is None else f"expires at {exp_ms} ms"
-
-
-def _event_name(text: str) -> str:
-    try:
-        frame = json.loads(text)
-    except (ValueError, RecursionError):
-        return "no frame"
-    return str(cast(Object, frame).get("event")) if isinstance(frame, dict) else "no frame"
+    return "expiry unknown" if exp_ms is None else f"expires in {(exp_ms - wall_ms) / 1000:.0f} s"
 
 
 def _object(value: Json) -> Object:

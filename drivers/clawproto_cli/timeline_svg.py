@@ -42,9 +42,9 @@ def draw(story: Timeline, title: str) -> str:
     def x(ms: int) -> float:
         return round(_LEFT + (_WIDTH - _LEFT - _RIGHT) * min(max(ms, 0), length) / length, 2)
 
+    frame = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" font-family="system-ui, sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {frame} font-family="system-ui, sans-serif" font-size="12">',
         f'<rect width="{_WIDTH}" height="{height}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="24" font-size="15" fill="#212529">{_safe(title)}</text>',
         f'<text x="{_LEFT}" y="42" fill="#868e96">from {date_time(story.begin_ms)}, {span(length)}</text>',

@@ -3,8 +3,8 @@
     step ──► Recorder ──► queue, bounded ──► writer ──► agent.jsonl      a new file above max_bytes, with the state
     loop's thread                            thread       agent.jsonl.1, …  the older ones, at most `keep` in all
 
-If the disk is full or too slow, lines are dropped and counted. As soon as there is room again the journal goes on with a
-line that says how many are missing and has the state after them, so that everything that follows can still be replayed.
+If the disk is full or too slow, lines are dropped and counted. As soon as there is room again the journal goes on with
+a line that says how many are missing and has the state after them, so that what follows can still be replayed.
 """
 
 import os

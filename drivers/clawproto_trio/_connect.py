@@ -76,7 +76,7 @@ async def connect(
         shutdown_timeout: seconds; None: a little more than a refresh may take.
         observer: called after every step with instant, event, effects and state; what it raises is logged.
         journal: the path of a file in which every step is recorded, without tokens, for `clawproto replay`; or a
-            `clawproto_io.Journal`, which stays open. One that cannot be written is reported in the log and disturbs nothing.
+            `clawproto_io.Journal`, which stays open. One that cannot be written is logged and disturbs nothing.
         clock: None: the system's.
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
         on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs

@@ -45,7 +45,7 @@ def main() -> None:
 class _Counted:
     """The target, counted; reports at the last execution, since libFuzzer ends the process itself."""
 
-    def __init__(self, target, name: str, runs: int, growth_mb: int) -> None:  # noqa: ANN001
+    def __init__(self, target, name: str, runs: int, growth_mb: int) -> None:
         self._target, self._name, self._runs, self._growth_mb = target, name, runs, growth_mb
         self._count, self._begin, self._first_peak = 0, time.monotonic(), 0
 

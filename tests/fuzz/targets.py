@@ -106,9 +106,9 @@ def hub_http(data: bytes) -> None:
         b"$CHAT": agent.conversation_id,
         b"$USER": agent.user_id,
     }
+    for name, value in known.items():
+        data = data.replace(name, value.encode())
     for number, text in enumerate(data.split(_SEPARATOR, _REQUESTS)[:_REQUESTS]):
-        for name, value in known.items():
-            text = text.replace(name, value.encode())
         effects = hub.handle(_request(number, text), now)
         answers = [effect for effect in effects if isinstance(effect, HttpRespond | HttpDrop)]
         assert len(answers) == 1 and answers[0].request_id == number

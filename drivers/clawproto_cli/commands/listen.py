@@ -88,9 +88,8 @@ def command(
         permissions="permissions" in chosen,
         history="history" in chosen,
     )
-    with explained():
-        with nullcontext() if recording is None else Journal(recording, contents=not mask) as journal:
-            code = run(lambda: _listen(store, driver, features, stream, journal, wait, as_json), driver)
+    with explained(), nullcontext() if recording is None else Journal(recording, contents=not mask) as journal:
+        code = run(lambda: _listen(store, driver, features, stream, journal, wait, as_json), driver)
     raise SystemExit(code)
 
 

@@ -24,8 +24,8 @@ def command(files: tuple[Path, ...], as_json: bool) -> None:
     """Run journals through the core again, and say where it first does something else.
 
     A journal has every event that a session was told, and what it answered. The exit code is 0 if the core of this
-    version answers alike from beginning to end, else 1; then the step is shown: its number and time, the event, the effects that
-    the journal has and those of now, and the fields of the state that differ.
+    version answers alike from beginning to end, else 1; then the step is shown: its number and time, the event, the
+    effects that the journal has and those of now, and the fields of the state that differ.
 
     \b
     Examples:
