@@ -1,13 +1,13 @@
 """Events, effects and states as JSON and back: every attrs class that they are made of, found by their annotations.
 
-    attrs value          {"type": "Send", "command": 3, …}        fields that have their default are left out
+    attrs value          {"is": "Send", "command": 3, …}          fields that have their default are left out
     tuple                […]
     a JSON object/list   {"json": …}                              what applications and peers have written
     bytes                {"bytes": "text"} or {"base64": "…"}
     maps of the state    {"ints": [[key, value], …]}, {"strings": …}, {"pairs": …}
     a secret             {"secret": "redacted-…"}                 see `clawproto.redaction`
 
-A value says itself what it is, so a new event, effect or branch of the state needs nothing here, and a field that is
+A value says itself what it is (no field can have that name, it is a keyword), so a new event, effect or branch of the state needs nothing here, and a field that is
 added with a default leaves old journals readable. What is no value of ours at all (an application may put anything
 into a command) becomes ``{"foreign": "its type"}``, which is as unfit for a frame as the original.
 """
@@ -84,7 +84,7 @@ class Encoder:
     def _attrs(self, value: object, depth: int) -> Json:
         if isinstance(value, Secret):
             return {"secret": value.reveal()}
-        result: dict[str, Json] = {"type": type_name(type(value))}
+        result: dict[str, Json] = {"is": type_name(type(value))}
         for attribute in told_fields(type(value)):
             item = getattr(value, attribute.name)
             if not is_default(attribute, item):
@@ -147,7 +147,7 @@ def decode(value: Json) -> object:
         return tuple(decode(item) for item in value)
     if not isinstance(value, dict):
         return value
-    if "type" in value:
+    if "is" in value:
         return _decode_attrs(value)
     if len(value) != 1:
         raise JournalError("no value of a journal")
@@ -162,11 +162,11 @@ def decode(value: Json) -> object:
 
 
 def _decode_attrs(value: dict[str, Json]) -> object:
-    name = value["type"]
+    name = value["is"]
     class_ = classes().get(name) if isinstance(name, str) else None
     if class_ is None:
         raise JournalError(f"unknown type {name!r}; the journal is of another version of the library")
-    arguments = {key: decode(item) for key, item in value.items() if key != "type"}
+    arguments = {key: decode(item) for key, item in value.items() if key != "is"}
     try:
         return class_(**arguments)
     except (TypeError, ValueError) as error:

@@ -106,7 +106,7 @@ class _Reader:
             self._effect(_object(effect))
         changed = _object(line.source.get("changed"))
         if "link.phase" in changed:
-            self._phase_begins(str(_object(changed["link.phase"]).get("type", "?")))
+            self._phase_begins(str(_object(changed["link.phase"]).get("is", "?")))
         if line.source.get("unlike") is True:
             self._mark("failures", "the real session did something else here", failure=True)
 
@@ -143,7 +143,7 @@ class _Reader:
         self._pair = (text, self._now)
 
     def _event(self, event: Object) -> None:
-        name = event.get("type")
+        name = event.get("is")
         match name:
             case "Start":
                 self._started(_object(event.get("credentials")))
@@ -187,13 +187,13 @@ class _Reader:
         begin = self._refreshes.pop(_integer(event.get("request")), None)
         if begin is None:
             return
-        failed = event.get("type") == "HttpFailed"
+        failed = event.get("is") == "HttpFailed"
         text = str(event.get("detail")) if failed else f"HTTP {_object(event.get('answer')).get('status')}"
         self._span(begin, "refreshes", "failed" if failed else "answered", text)
         self._mark("refreshes", f"answer after {self._now - begin} ms: {text}", failure=failed)
 
     def _effect(self, effect: Object) -> None:
-        match effect.get("type"):
+        match effect.get("is"):
             case "Open":
                 self._mark("connection", f"opening socket {effect.get('generation')}")
             case "Reconnect":
@@ -217,7 +217,7 @@ class _Reader:
                 pass
 
     def _told(self, event: Object) -> None:
-        name = str(event.get("type"))
+        name = str(event.get("is"))
         known = _TOLD.get(name)
         if known is not None:
             lane, words = known
@@ -229,8 +229,8 @@ class _Reader:
         if found is None:
             return
         begin, text = found
-        accepted = result.get("type") in ("Receipt", "Done", "StreamEnded")
-        outcome = "accepted" if accepted else " ".join(str(result[name]) for name in ("type", "code") if name in result)
+        accepted = result.get("is") in ("Receipt", "Done", "StreamEnded")
+        outcome = "accepted" if accepted else " ".join(str(result[name]) for name in ("is", "code") if name in result)
         self._span(begin, "sends", "accepted" if accepted else "failed", f"{text}: {outcome}")
         self._mark("sends", f"{text}: {outcome} after {self._now - begin} ms", failure=not accepted)
 
