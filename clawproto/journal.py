@@ -16,7 +16,7 @@ which it answered in another way than the real one is marked with ``"unlike": tr
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import fields, has
 
@@ -25,7 +25,7 @@ from clawproto.effects import Effect
 from clawproto.errors import Misuse
 from clawproto.events import Event
 from clawproto.instant import Instant
-from clawproto.journal_encoding import Encoder
+from clawproto.journal_encoding import Encoder, class_of
 from clawproto.json_types import Json
 from clawproto.masking import Masker
 from clawproto.persistent import IntMap, StrMap
@@ -140,10 +140,11 @@ def changed_fields(before: State, after: State) -> Iterator[tuple[str, Any, Any]
         old, new = getattr(before, branch.name), getattr(after, branch.name)
         if old is new:
             continue
-        if type(old) is not type(new) or not has(type(new)) or isinstance(new, IntMap | StrMap):
+        class_ = class_of(new)
+        if type(old) is not class_ or not has(class_) or class_ in (IntMap, StrMap):
             yield branch.name, old, new
             continue
-        for attribute in fields(type(new)):
+        for attribute in fields(class_):
             inner_old, inner_new = getattr(old, attribute.name), getattr(new, attribute.name)
             if inner_old is not inner_new:
                 yield f"{branch.name}.{attribute.name}", inner_old, inner_new
@@ -158,8 +159,7 @@ def _shown(value: object, encode: Encoder, hasher: StateHasher) -> Json:
 
 
 def _is_large(value: object) -> bool:
-    if isinstance(value, IntMap | StrMap):
-        return len(value) > _LARGEST_MAP
     if isinstance(value, Recent):
-        return len(value.young) + len(value.old) > _LARGEST_MAP
-    return False
+        recent = cast(Recent[object], value)
+        return len(recent.young) + len(recent.old) > _LARGEST_MAP
+    return isinstance(value, IntMap | StrMap) and len(cast("IntMap[object] | StrMap[object]", value)) > _LARGEST_MAP

@@ -7,9 +7,10 @@
     maps of the state    {"ints": [[key, value], …]}, {"strings": …}, {"pairs": …}
     a secret             {"secret": "redacted-…"}                 see `clawproto.redaction`
 
-A value says itself what it is (no field can have that name, it is a keyword), so a new event, effect or branch of the state needs nothing here, and a field that is
-added with a default leaves old journals readable. What is no value of ours at all (an application may put anything
-into a command) becomes ``{"foreign": "its type"}``, which is as unfit for a frame as the original.
+A value says itself what it is (``is`` is a keyword, so no field has that name). So a new event, effect or branch of the
+state needs nothing here, and a field that is added with a default leaves old journals readable. What is no value of
+ours at all (an application may put anything into a command) becomes ``{"foreign": "its type"}``, which is as unfit for
+a frame as the original.
 """
 
 import base64
@@ -17,7 +18,7 @@ import binascii
 import math
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Final, cast
 
@@ -77,8 +78,8 @@ class Encoder:
         except TypeError:
             pass
         if type(value) is dict:
-            pairs = cast("dict[object, object]", value).items()
-            return {"pairs": [[self._encode(key, depth + 1), self._encode(item, depth + 1)] for key, item in pairs]}
+            entries = cast("dict[object, object]", value).items()
+            return {"pairs": [[self._encode(key, depth + 1), self._encode(item, depth + 1)] for key, item in entries]}
         return _foreign(value)
 
     def _attrs(self, value: object, depth: int) -> Json:
@@ -120,10 +121,20 @@ def _foreign(value: object) -> Json:
     return {"foreign": type(value).__name__}
 
 
-@cache
-def told_fields(class_: type) -> tuple["Attribute[Any]", ...]:
+def class_of(value: object) -> type[Any]:
+    """The class of a value of any type."""
+    return type(value)
+
+
+_told: Final[dict[type[Any], tuple["Attribute[Any]", ...]]] = {}
+
+
+def told_fields(class_: type[Any]) -> tuple["Attribute[Any]", ...]:
     """The fields that make a value what it is."""
-    return tuple(attribute for attribute in fields(class_) if attribute.eq)
+    found = _told.get(class_)
+    if found is None:
+        found = _told[class_] = tuple(attribute for attribute in fields(class_) if attribute.eq)
+    return found
 
 
 def is_default(attribute: "Attribute[Any]", value: object) -> bool:
@@ -185,24 +196,39 @@ def _pairs(content: Any) -> object:
     return {decode(key): decode(item) for key, item in content}
 
 
-_READERS: Final[dict[str, Any]] = {
+def _bytes_of(content: Any) -> object:
+    return content.encode()
+
+
+def _base64(content: Any) -> object:
+    return base64.b64decode(content, validate=True)
+
+
+def _as_it_is(content: Any) -> object:
+    return content
+
+
+def _no_value(content: Any) -> object:
+    return type(content, (), {})()
+
+
+_READERS: Final[dict[str, Callable[[Any], object]]] = {
     "secret": Secret,
     "pairs": _pairs,
-    "json": lambda content: content,
-    "bytes": lambda content: content.encode(),
-    "base64": lambda content: base64.b64decode(content, validate=True),
+    "json": _as_it_is,
+    "bytes": _bytes_of,
+    "base64": _base64,
     "float": float,
     "ints": _ints,
     "strings": _strings,
-    "foreign": lambda content: type(content, (), {})(),
+    "foreign": _no_value,
 }
 
 
 # --- the classes ---------------------------------------------------------------------------------------------------
 
 
-@cache
-def type_name(class_: type) -> str:
+def type_name(class_: type[Any]) -> str:
     """The name of a class in journals. Decoded downlinks have namesakes among the events for the application."""
     return f"wire.{class_.__name__}" if class_.__module__.startswith("clawproto.wire.") else class_.__name__
 

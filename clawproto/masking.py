@@ -27,6 +27,7 @@ from clawproto.events import (
 )
 from clawproto.evolving import evolve
 from clawproto.http import FileBody
+from clawproto.journal_encoding import class_of
 from clawproto.json_types import Json
 from clawproto.wire import json_backend
 
@@ -90,11 +91,9 @@ class Masker:
         if frame.get("event") in ("connect.challenge", "hello-ok", "hello-fail"):
             return event
         payload = cast("dict[str, Json]", frame["payload"])
-        masked = self.tree(frame)
-        assert isinstance(masked, dict)
+        masked = cast("dict[str, Json]", self.tree(frame))
         if frame.get("event") in _MESSAGES:
-            said = masked["payload"]
-            assert isinstance(said, dict)
+            said = cast("dict[str, Json]", masked["payload"])
             metadata = said.get("metadata")
             mark: dict[str, Json] = {MARK: self._digest(payload)}
             said["metadata"] = {**metadata, **mark} if isinstance(metadata, dict) else mark
@@ -165,36 +164,37 @@ class Masker:
 
     # --- pieces ---
 
-    def tree(self, value: Any, name: str = "") -> Any:
+    def tree(self, value: object, name: str = "") -> Any:
         """JSON with its strings masked, but for names and ids; what is no JSON stays, for the session to refuse."""
         if isinstance(value, str):
             if name in _KEPT:
                 return value
             return self._emoji(value) if name == "emoji" else mask_text(value)
         if isinstance(value, Mapping):
-            pairs = cast(Mapping[Any, Any], value).items()
+            pairs = cast(Mapping[object, object], value).items()
             return {key: self.tree(item, key if isinstance(key, str) else "") for key, item in pairs}
         if isinstance(value, list):
-            return [self.tree(item, name) for item in cast("list[Any]", value)]
+            return [self.tree(item, name) for item in cast("list[object]", value)]
         if isinstance(value, tuple):
-            return tuple(self.tree(item, name) for item in cast("tuple[Any, ...]", value))
+            return tuple(self.tree(item, name) for item in cast("tuple[object, ...]", value))
         return value
 
-    def _written(self, value: Any) -> Any:
+    def _written(self, value: object) -> Any:
         """Any other event: fields by their names, whatever it is made of."""
         if isinstance(value, tuple):
-            return tuple(self._written(item) for item in cast("tuple[Any, ...]", value))
+            return tuple(self._written(item) for item in cast("tuple[object, ...]", value))
         if isinstance(value, Mapping):
-            return self.tree(value)
-        if not has(type(value)):
+            return self.tree(cast(Mapping[object, object], value))
+        class_ = class_of(value)
+        if not has(class_):
             return value
         changed: dict[str, Any] = {}
-        for attribute in fields(type(value)):
+        for attribute in fields(class_):
             old = getattr(value, attribute.name)
             new = self._field(attribute.name, old) if isinstance(old, str) else self._written(old)
             if new is not old:
                 changed[attribute.name] = new
-        return evolve(value, **changed) if changed else value
+        return evolve(cast(Any, value), **changed) if changed else value
 
     def _field(self, name: str, text: str) -> str:
         if name == "emoji":

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 from attrs import fields, has
 
-from clawproto.journal_encoding import classes, is_default, told_fields, type_name
+from clawproto.journal_encoding import class_of, classes, is_default, told_fields, type_name
 from clawproto.persistent import IntMap, StrMap, is_node
 from clawproto.redaction import Redactor
 from clawproto.secret import Secret
@@ -58,45 +58,43 @@ class StateHasher:
             branch = getattr(state, attribute.name)
             known = self._branches.get(attribute.name)
             if known is None or known[0] is not branch:
-                known = self._branches[attribute.name] = (branch, self._value(branch))
+                known = self._branches[attribute.name] = (branch, self._part(branch))
             parts.append(known[1])
         return _digest(*parts).hex()
 
     def value(self, value: object) -> str:
         """32 hexadecimal characters of a part of a state."""
-        return self._value(value).hex()
+        return _digest(self._part(value)).hex()
 
-    def _value(self, value: object) -> bytes:
+    def _part(self, value: object) -> bytes:
+        """What stands for a value in the digest of what it is a part of: a mark, and the value or its digest."""
         if value is None or type(value) in (bool, int, float):
-            return _digest(type(value).__name__.encode(), repr(value).encode())
+            return b"n" + repr(value).encode()
         if type(value) is str:
-            return _digest(b"str", self._redactor.text(value).encode("utf-8", "surrogatepass"))
+            return b"s" + self._redactor.text(value).encode("utf-8", "surrogatepass")
         if isinstance(value, bytes):
             text = self._redactor.text(value.decode("utf-8", "surrogateescape"))
-            return _digest(b"bytes", text.encode("utf-8", "surrogateescape"))
+            return b"b" + text.encode("utf-8", "surrogateescape")
         if isinstance(value, tuple | list):
-            items = cast("tuple[object, ...] | list[object]", value)
-            return _digest(b"list", *(self._value(item) for item in items))
+            return b"l" + _digest(*map(self._part, cast("tuple[object, ...] | list[object]", value)))
         if isinstance(value, Secret):
-            return _digest(b"secret", self._redactor.secret(value).reveal().encode("utf-8", "surrogatepass"))
+            return b"t" + self._redactor.secret(value).reveal().encode("utf-8", "surrogatepass")
         if is_node(value):
-            return self._node(value)
-        if has(type(value)):
-            return self._attrs(self._redactor.value(value))
+            return b"m" + self._node(value)
+        if has(class_of(value)):
+            return b"o" + self._attrs(self._redactor.value(value))
         if isinstance(value, Mapping):
-            pairs = [(str(key), item) for key, item in cast(Mapping[object, object], value).items()]
-            pairs.sort(key=lambda pair: pair[0])
-            texts = [self._redactor.text(key).encode("utf-8", "surrogatepass") for key, _ in pairs]
-            contents = [self._value(item) for _, item in pairs]
-            return _digest(b"object", *texts, *contents)
-        return _digest(b"foreign", type(value).__name__.encode())
+            pairs = [(self._part(key), self._part(item)) for key, item in cast(Mapping[object, object], value).items()]
+            return b"j" + _digest(*(part for pair in sorted(pairs) for part in pair))
+        return b"f" + type(value).__name__.encode()
 
     def _attrs(self, value: Any) -> bytes:
-        parts = [type_name(type(value)).encode()]
-        for attribute in told_fields(type(value)):
+        class_ = class_of(value)
+        parts = [type_name(class_).encode()]
+        for attribute in told_fields(class_):
             item = getattr(value, attribute.name)
             if not is_default(attribute, item):
-                parts += [attribute.name.encode(), self._value(item)]
+                parts += [attribute.name.encode(), self._part(item)]
         return _digest(*parts)
 
     def _node(self, node: object) -> bytes:

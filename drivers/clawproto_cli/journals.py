@@ -1,5 +1,7 @@
 """Reading the journals that a command is given."""
 
+import gzip
+import zlib
 from pathlib import Path
 
 from clawproto.journal_encoding import JournalError
@@ -8,11 +10,13 @@ from clawproto_cli.failures import Exit, Failure
 
 
 def open_journal(path: Path) -> Journal:
-    """The journal in a file. Raises Failure if there is none."""
+    """The journal in a file, which may be compressed with gzip. Raises Failure if there is none."""
     try:
-        with path.open(encoding="ascii", errors="replace", newline="\n") as lines:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="ascii", errors="replace", newline="\n") as lines:
             return read(lines)
-    except OSError as error:
-        raise Failure(Exit.FAILED, f"{path}: {error.strerror or error}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise Failure(Exit.FAILED, f"{path}: {reason}") from None
     except JournalError as error:
         raise Failure(Exit.FAILED, f"{path}: {error}") from None

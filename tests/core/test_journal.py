@@ -1,5 +1,6 @@
 """Journals: what was recorded replays without a difference, and every difference is found."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -210,7 +211,8 @@ def test_a_journal_that_cannot_be_read_says_why(damage: Callable[[list[str]], li
 
 
 def test_reading_executes_nothing() -> None:
-    for value in ({"is": "os.system"}, {"is": "Recorder"}, {"foreign": "x"}, {"json": {"type": "Start"}}):
+    values: tuple[Any, ...] = ({"is": "os.system"}, {"is": "Recorder"}, {"foreign": "x"}, {"json": {"type": "Start"}})
+    for value in values:
         try:
             found = decode(value)
         except JournalError:
@@ -254,12 +256,14 @@ def test_whatever_an_application_puts_into_a_command_is_recorded() -> None:
     loop.append(loop)
     bench = online()
     before = bench.state
-    odd = Send(1, CHAT, ({"kind": "text", "text": object()},), mentions=(loop, {1: 2}, float("nan"), b"\xff"))
+    strange: Any = (loop, {1: 2}, float("nan"), b"\xff")
+    fragments: Any = ({"kind": "text", "text": object()},)
+    odd = Send(1, CHAT, fragments, mentions=strange)
     bench.step(odd)
     recorder = Recorder(library="test")
     recorder.step(bench.now, Tick(), (), before)
     lines = [recorder.header(before.config)]
-    lines.append(recorder.step(bench.now, odd, bench.effects[-1:], bench.state))
+    lines.append(recorder.step(bench.now, odd, tuple(bench.effects[-1:]), bench.state))
     report = replay(read(lines))
     assert report.steps == 1 and report.difference is None
 
@@ -348,7 +352,7 @@ def test_a_timeline_tells_the_story() -> None:
     for span in story.spans:
         assert 0 <= span.begin_ms <= span.end_ms <= story.length_ms
     phases = [span for span in story.spans if span.lane == "connection"]
-    assert all(one.end_ms == other.begin_ms for one, other in zip(phases, phases[1:], strict=False))
+    assert all(one.end_ms == other.begin_ms for one, other in itertools.pairwise(phases))
     assert {"online", "opening"} <= {span.kind for span in phases}
 
 

@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=4096, help="bytes of the longest input")
     parser.add_argument("--growth", type=int, default=GROWTH_LIMIT_MB, help="MiB by which the memory may grow")
     options = parser.parse_args()
-    import atheris
+    import atheris  # type: ignore[import-untyped]
 
     with atheris.instrument_imports(include=["clawproto"]):
         from tests.fuzz.targets import TARGETS
@@ -45,7 +46,7 @@ def main() -> None:
 class _Counted:
     """The target, counted; reports at the last execution, since libFuzzer ends the process itself."""
 
-    def __init__(self, target, name: str, runs: int, growth_mb: int) -> None:
+    def __init__(self, target: Callable[[bytes], None], name: str, runs: int, growth_mb: int) -> None:
         self._target, self._name, self._runs, self._growth_mb = target, name, runs, growth_mb
         self._count, self._begin, self._first_peak = 0, time.monotonic(), 0
 

@@ -28,24 +28,22 @@ def _signatures() -> st.SearchStrategy[str]:
     return st.text("abcdefghijklmnopqrstuvwxyzABCDEF0123456789-_", min_size=8, max_size=24)
 
 
+def _usual(iat: int, life_s: int, subject: dict[str, Json], signature: str) -> str:
+    return jwt({"exp": iat + life_s, "iat": iat, **subject}, signature)
+
+
+def _odd(exp: Json, iat: Json, signature: str) -> str:
+    return jwt({"exp": exp, "iat": iat}, signature)
+
+
 def access_tokens() -> st.SearchStrategy[Secret]:
     """Access tokens: with usable times, of any length of life; with odd or no claims (TOK-1 to TOK-9); opaque."""
     seconds = st.integers(EPOCH_MS // 1000 - _YEAR_S, EPOCH_MS // 1000 + _YEAR_S)
     life = st.sampled_from([60, 600, 3_600, 4_200, 86_400, 30 * 86_400]) | st.integers(-100, _YEAR_S)
-    usual = st.builds(
-        lambda iat, life_s, sub, signature: jwt({"exp": iat + life_s, "iat": iat, **sub}, signature),
-        seconds,
-        life,
-        st.sampled_from([{}, {"sub": "usr_1"}, {"sub": "usr_other"}, {"sub": 3}]),
-        _signatures(),
-    )
+    subjects: list[dict[str, Json]] = [{}, {"sub": "usr_1"}, {"sub": "usr_other"}, {"sub": 3}]
+    usual = st.builds(_usual, seconds, life, st.sampled_from(subjects), _signatures())
     odd_number = st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6)
-    odd = st.builds(
-        lambda exp, iat, signature: jwt({"exp": exp, "iat": iat}, signature),
-        odd_number | st.integers(-(10**30), 10**30),
-        odd_number | st.integers(),
-        _signatures(),
-    )
+    odd = st.builds(_odd, odd_number | st.integers(-(10**30), 10**30), odd_number | st.integers(), _signatures())
     opaque = st.text(_HEX, min_size=32, max_size=64) | st.text("abc.-_", min_size=8, max_size=20)
     return st.one_of(usual, usual, odd, opaque).map(Secret)
 
@@ -65,14 +63,12 @@ def token_pairs() -> st.SearchStrategy[TokenPair]:
 
 def identities() -> st.SearchStrategy[Identity]:
     """Identities, with and without what is optional; rarely a device id that no header can carry (REF-37)."""
-    name = st.sampled_from(["1", "2"])
     return st.builds(
-        lambda user, device, host, owner, agent, chat, socket: Identity(
-            f"usr_{user}", device, f"https://{host}.example", f"wss://{host}.example/ws", owner, agent, chat, socket
-        ),
-        name,
+        Identity,
+        st.sampled_from(["usr_1", "usr_2"]),
         st.sampled_from(["lab-01", "lab-01", "lab-02", "", "é"]),
-        st.sampled_from(["api", "other"]),
+        st.sampled_from(["https://api.example", "https://other.example"]),
+        st.sampled_from(["wss://hub.example/ws", "wss://other.example/ws"]),
         st.sampled_from([None, "usr_owner"]),
         st.sampled_from([None, "agt_1"]),
         st.sampled_from([None, "cnv_1"]),

@@ -5,7 +5,7 @@ An event or effect that is added to the library is drawn without a change here.
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Final, Literal, TypeVar, cast
 
@@ -100,7 +100,7 @@ def commands() -> st.SearchStrategy[Command]:
 
 def reports() -> st.SearchStrategy[SocketReport | HttpReport | StoreReport]:
     """What a driver reports, about numbers that were given out and about others."""
-    return cast("st.SearchStrategy[Any]", values_of(SocketReport | HttpReport | StoreReport))
+    return values_of(SocketReport | HttpReport | StoreReport)
 
 
 def effects() -> st.SearchStrategy[Effect]:
@@ -166,8 +166,9 @@ def _is_json(annotation: Any) -> bool:
 
 
 def _maps(class_: Any, inner: Any) -> st.SearchStrategy[Any]:
-    keys = st.integers(0, 50) if class_ is IntMap else st.text(max_size=4)
-    return st.lists(st.tuples(keys, _values(inner)), max_size=3).map(class_.of)
+    if class_ is IntMap:
+        return st.lists(st.tuples(st.integers(0, 50), _values(inner)), max_size=3).map(IntMap.of)
+    return st.lists(st.tuples(st.text(max_size=4), _values(inner)), max_size=3).map(StrMap.of)
 
 
 @cache
@@ -192,7 +193,7 @@ def _field(class_: type, name: str, annotation: Any) -> st.SearchStrategy[Any]:
     return _values(annotation) if special is None else special()
 
 
-_KNOWN: Final[dict[Any, Any]] = {
+_KNOWN: Final[dict[Any, Callable[[], st.SearchStrategy[Any]]]] = {
     bool: st.booleans,
     int: lambda: _INTEGERS,
     float: lambda: st.floats(allow_nan=False, allow_infinity=False),
@@ -210,7 +211,7 @@ _KNOWN: Final[dict[Any, Any]] = {
     Policy: lambda: st.just(Policy()),
     FileBody: lambda: st.builds(FileBody, st.integers(0, 3), st.just(b"--B"), st.just(b"--B--"), st.integers(0, 9)),
 }
-_FIELDS: Final[dict[str, Any]] = {
+_FIELDS: Final[dict[str, Callable[[], st.SearchStrategy[Any]]]] = {
     "FrameReceived.data": wire.frames,
     "Send.fragments": lambda: st.lists(wire.fragments(), max_size=2).map(tuple),
     "Closed.code": lambda: st.sampled_from([1000, 1001, 1005, 1006, 1009, 1011, 4001, 4002, 4999]),

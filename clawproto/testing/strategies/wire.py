@@ -214,11 +214,14 @@ def uplinks(*events: str) -> st.SearchStrategy[Payload]:
     return st.sampled_from(chosen).flatmap(lambda event: _enveloped(event, UPLINKS[event], numbered=False))
 
 
+_JUNK: Final[list[Json]] = [None, True, -1, 1.5, 2**63, "", "2", [], {}, [{}], {"a": []}]
+
+
 @st.composite
 def damaged_frames(draw: st.DrawFn) -> str:
     """A valid downlink with one thing wrong: a field of another type, or missing, or text cut off or changed."""
     frame = draw(downlinks())
-    junk = draw(st.sampled_from([None, True, -1, 1.5, 2**63, "", "2", [], {}, [{}], {"a": []}]))
+    junk = draw(st.sampled_from(_JUNK))
     how = draw(st.sampled_from(["field", "payload", "missing", "cut", "noise"]))
     content = frame["payload"]
     if how == "field":

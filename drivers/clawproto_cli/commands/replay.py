@@ -77,13 +77,13 @@ def _words(found: Difference) -> list[str]:
         lines += [f"  effects   {_short(effect)}" for effect in found.actual] or ["  effects   none"]
     else:
         for index in range(max(len(found.expected), len(found.actual))):
-            before = found.expected[index : index + 1]
-            now = found.actual[index : index + 1]
-            if before == now:
-                lines.append(f"  =         {_short(now[0])}")
+            expected = found.expected[index : index + 1]
+            actual = found.actual[index : index + 1]
+            if expected == actual:
+                lines.append(f"  =         {_short(actual[0])}")
                 continue
-            lines += [f"  - journal {_short(item)}" for item in before]
-            lines += [f"  + now     {_short(item)}" for item in now]
+            lines += [f"  - journal {_short(item)}" for item in expected]
+            lines += [f"  + now     {_short(item)}" for item in actual]
     for path, was, recorded, now in found.fields:
         lines += [f"  {path}", f"      before  {_short(was)}"]
         lines += [f"    - journal {_short(recorded)}", f"    + now     {_short(now)}"]
