@@ -439,9 +439,10 @@ WRONG = {
 QUICK = ("reconnect_first_ms", "remembered_messages", "retransmit_on_reconnect", "refresh_floor_ms")
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.soak) for name in WRONG]
-)
+LONG = [pytest.param(name, marks=pytest.mark.soak) for name in WRONG if name not in QUICK]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *LONG])
 def test_the_model_notices_a_wrong_number(name: str) -> None:
     class Wrong(SessionBesideModel):
         policy = Policy(**{name: WRONG[name]})
