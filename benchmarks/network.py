@@ -20,9 +20,10 @@ import clawproto_asyncio
 import clawproto_trio
 from benchmarks import frames
 from benchmarks.harness import Row, paired
-from benchmarks.sessions import CREDENTIALS
+from benchmarks.sessions import CREDENTIALS, access_token
 from clawproto.app_events import MessageReceived
-from clawproto.credentials import Credentials
+from clawproto.credentials import Credentials, TokenPair
+from clawproto.secret import Secret
 from clawproto.testing.client_api import ClientApi
 from clawproto_io.stores import MemoryStore
 
@@ -66,8 +67,10 @@ def server() -> Iterator[str]:
 
 
 def credentials(url: str) -> Credentials:
-    """An agent whose hub is at ``url``."""
-    return evolve(CREDENTIALS, identity=evolve(CREDENTIALS.identity, ws_url=url))
+    """An agent whose hub is at ``url``, with a token that is not due before the day is over."""
+    now = time.time_ns() // 1_000_000
+    pair = TokenPair(Secret(access_token("a1", now)), Secret("refresh-" + "r" * 40), now)
+    return evolve(CREDENTIALS, identity=evolve(CREDENTIALS.identity, ws_url=url), tokens=pair)
 
 
 # --- bare ----------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from clawproto.events import Event, FrameReceived, HttpAnswered, Refresh, Send, 
 from clawproto.http import HttpAnswer
 from clawproto.instant import Instant
 from clawproto.policy import Policy
-from clawproto.session import step
+from clawproto.session import Session, step
 from clawproto.state import State
 from clawproto.turn import Turn
 from clawproto.wire import json_backend
@@ -53,7 +53,7 @@ def _loads(texts: Sequence[str]) -> Work:
     return work
 
 
-def _chain(state: State, events: Sequence[tuple[Event, Instant]]) -> Work:
+def chain(state: State, events: Sequence[tuple[Event, Instant]]) -> Work:
     """Step through ``events``, from the same state in every pass."""
 
     def work() -> None:
@@ -64,7 +64,19 @@ def _chain(state: State, events: Sequence[tuple[Event, Instant]]) -> Work:
     return work
 
 
-def _decoding(texts: Sequence[str]) -> Work:
+def _session(state: State, events: Sequence[tuple[Event, Instant]]) -> Work:
+    """The same, by a `Session`, as a driver does it; its state is put together at the end."""
+
+    def work() -> None:
+        session = Session.of(state)
+        for event, now in events:
+            session.handle(event, now)
+        assert session.state is not state
+
+    return work
+
+
+def decoding(texts: Sequence[str]) -> Work:
     def work() -> None:
         for text in texts:
             decode(text, LIMIT)
@@ -72,11 +84,11 @@ def _decoding(texts: Sequence[str]) -> Work:
     return work
 
 
-def _messages(make: Callable[[int], str], first: int) -> list[str]:
+def messages(make: Callable[[int], str], first: int) -> list[str]:
     return [make(first + index) for index in range(COUNT)]
 
 
-def _delivered(state: State, generation: int, texts: Sequence[str], first: int) -> Work:
+def delivered(state: State, generation: int, texts: Sequence[str], first: int) -> Work:
     """Every message arrives and is settled; an ack goes out as often as it falls due."""
     events: list[tuple[Event, Instant]] = []
     for index, text in enumerate(texts):
@@ -84,10 +96,10 @@ def _delivered(state: State, generation: int, texts: Sequence[str], first: int) 
         events += [(FrameReceived(generation, text), now), (Settle(first + index), now)]
     after, _ = run(state, events)
     assert after.inbox.stream is not None and after.inbox.stream.mark == first + len(texts) - 1
-    return _chain(state, events)
+    return _session(state, events)
 
 
-def _acknowledged() -> tuple[Work, list[str]]:
+def acknowledged() -> tuple[Work, list[str]]:
     """A session with sends under way, and the acks that answer them."""
     state, generation = ready()
     texts: list[str] = []
@@ -100,7 +112,7 @@ def _acknowledged() -> tuple[Work, list[str]]:
         events.append((FrameReceived(generation, texts[-1]), moment(2_000 + index)))
     after, _ = run(state, events)
     assert len(after.outbox.entries) == 0
-    return _chain(state, events), texts
+    return _session(state, events), texts
 
 
 def inbound(rounds: int) -> Iterator[Row]:
@@ -111,27 +123,27 @@ def inbound(rounds: int) -> Iterator[Row]:
         ("message, 8 kB", lambda number: frames.message(number, 8_000)),
         ("message, 30 fragments", lambda number: frames.fragmented_message(number, 30)),
     ]
-    acks, ack_texts = _acknowledged()
+    acks, ack_texts = acknowledged()
     for reader in ("msgspec", "stdlib"):
         with _reader(reader) as present:
             if not present:
                 continue
             for name, make in samples:
-                texts = _messages(make, first)
-                work = _delivered(state, generation, texts, first)
+                texts = messages(make, first)
+                work = delivered(state, generation, texts, first)
                 label, loads = f"{name}, settled ({reader})", _loads(texts)
                 yield compare("inbound frame", label, work, LOADS, loads, operations=COUNT, rounds=rounds)
             label, loads = f"ack, 200 bytes ({reader})", _loads(ack_texts)
             yield compare("inbound frame", label, acks, LOADS, loads, operations=COUNT, rounds=rounds)
-            for name, texts in [*((name, _messages(make, first)) for name, make in samples), ("ack", ack_texts)]:
-                work, loads = _decoding(texts), _loads(texts)
+            for name, texts in [*((name, messages(make, first)) for name, make in samples), ("ack", ack_texts)]:
+                work, loads = decoding(texts), _loads(texts)
                 yield compare("decode", f"{name} ({reader})", work, LOADS, loads, operations=COUNT, rounds=rounds)
 
 
 # --- one machine at a time -----------------------------------------------------------------------------------------
 
 
-def _rotation() -> tuple[Work, str]:
+def rotation() -> tuple[Work, str]:
     """A refresh from the request to the swap: intent, call, save."""
     state, _ = ready()
     body = json.dumps({"code": 0, "msg": "ok", "data": {"access_token": access_token("a2"), "refresh_token": "r" * 48}})
@@ -155,17 +167,17 @@ def _ignore(_: object) -> None:
     """For a result that nobody wants."""
 
 
-def _heartbeat() -> tuple[Work, str]:
+def heartbeat() -> tuple[Work, str]:
     """The ping that is due, and its pong."""
     state, generation = ready()
     pong = frames.envelope("pong", {})
     tick, answer = (Tick(), moment(40_000)), (FrameReceived(generation, pong), moment(40_020))
     _, effects = step(state, *tick)
     assert any(isinstance(effect, SendFrame) and effect.event == "ping" for effect in effects)
-    return _chain(state, [tick, answer]), pong
+    return chain(state, [tick, answer]), pong
 
 
-def _round_trip() -> tuple[Work, str]:
+def round_trip() -> tuple[Work, str]:
     """A message is sent and acknowledged."""
     state, generation = ready()
     send = Send(1, "cnv_1", ({"kind": "text", "text": "hello"},))
@@ -175,7 +187,7 @@ def _round_trip() -> tuple[Work, str]:
     events: list[tuple[Event, Instant]] = [(send, moment(1_000)), (FrameReceived(generation, ack), moment(1_020))]
     after, _ = run(state, events)
     assert len(after.outbox.entries) == 0
-    return _chain(state, events), ack
+    return chain(state, events), ack
 
 
 def _receipt() -> tuple[Work, str]:
@@ -204,11 +216,11 @@ def machines(rounds: int) -> Iterator[Row]:
     idle, _ = step(idle, Tick(), later)
     ack = frames.ack("s-01K5Z3NDEKTSV4RRFFQ69G5FAV", "msg-01K5Z3NDEKTSV4RRFFQ69G5FAV")
     parts: list[tuple[str, tuple[Work, str], str]] = [
-        ("tokens: a whole rotation, 4 steps", _rotation(), "json.loads, the refresh answer"),
-        ("link: ping and pong, 2 steps", _heartbeat(), "json.loads, the pong"),
-        ("outbox: send and ack, 2 steps", _round_trip(), "json.loads, the ack"),
+        ("tokens: a whole rotation, 4 steps", rotation(), "json.loads, the refresh answer"),
+        ("link: ping and pong, 2 steps", heartbeat(), "json.loads, the pong"),
+        ("outbox: send and ack, 2 steps", round_trip(), "json.loads, the ack"),
         ("inbox: receive and settle, no step", _receipt(), LOADS),
-        ("idle Tick", (_chain(idle, [(Tick(), later)] * COUNT), ack), "json.loads, an ack of 200 bytes"),
+        ("idle Tick", (chain(idle, [(Tick(), later)] * COUNT), ack), "json.loads, an ack of 200 bytes"),
     ]
     for name, (work, text), against in parts:
         count = COUNT if name == "idle Tick" else 1

@@ -24,6 +24,12 @@ from clawproto.app_signals import (
     StreamStarted as StreamStarted,
     TypingChanged as TypingChanged,
 )
+from clawproto.app_stores import (
+    MessagesSaved as MessagesSaved,
+    MessagesUnsaved as MessagesUnsaved,
+    SaveAlarm as SaveAlarm,
+    SaveRecovered as SaveRecovered,
+)
 from clawproto.config import Delivery as Delivery
 from clawproto.credentials import Identity
 from clawproto.errors import Misuse
@@ -125,21 +131,6 @@ class RefreshDelayed:
 
     text: str
     retry_in_ms: int | None
-
-
-@frozen
-class SaveAlarm:
-    """The new pair could not be saved ``attempts`` times in a row; it is held in memory and saving goes on (REF-10)."""
-
-    attempts: int
-    detail: str
-
-
-@frozen
-class SaveRecovered:
-    """After a `SaveAlarm`: the pair is saved."""
-
-    attempts: int
 
 
 @frozen
@@ -282,7 +273,8 @@ class SendSettled:
 
     Attributes:
         accepted: True for an ack or for its own echo, False for a refusal.
-        code: the refusal's code.
+        code: the refusal's code; ``logged_out`` if a logout ended a message of an earlier session before its answer
+            came: it may have arrived.
     """
 
     chat_id: str
@@ -364,6 +356,8 @@ AppEvent: TypeAlias = (
     | RefreshDelayed
     | SaveAlarm
     | SaveRecovered
+    | MessagesUnsaved
+    | MessagesSaved
     | ClockSkewed
     | TokenNotNewer
     | LoggedOut

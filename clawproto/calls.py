@@ -234,8 +234,8 @@ def credentials_of(result: results.Result) -> Credentials:
 
 def _ended(result: results.Result) -> Exception:
     match result:
-        case results.StoppedResult(message_id, transmitted):
-            return errors.SessionClosed(message_id, transmitted)
+        case results.StoppedResult(message_id, transmitted, kept):
+            return errors.SessionClosed(message_id, transmitted, kept)
         case results.LoggedOutResult():
             return errors.LoggedOut()
         case results.NotPaired():

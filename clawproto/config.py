@@ -92,6 +92,8 @@ class Config:
         socket_device_id: for a parallel instance of the same agent: its own socket device id (CLOSE-11, DEV-8). None
             uses the session device id (DEV-2).
         volatile_device_id: the host derived the device id from something that may change; warn at start (DEV-6).
+        keep_sends: the host has a message store: nothing is transmitted before a `clawproto.effects.Keep` has been
+            answered, so that a restart can transmit it again.
 
     Raises:
         ValueError: a seed that is not 16 bytes long.
@@ -103,3 +105,4 @@ class Config:
     client_version: str = ""
     socket_device_id: str | None = None
     volatile_device_id: bool = False
+    keep_sends: bool = False

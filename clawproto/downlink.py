@@ -6,7 +6,7 @@ R2-11, R2-19, R2-31, R2-33, SEND-16, TOK-20, HB-5.
 
 from typing import Final
 
-from clawproto import arrivals, connection, drafts, gates, inbox, link, outbox, signals, streams, tokens
+from clawproto import arrivals, connection, drafts, gates, inbox, link, outbox_answers, signals, streams, tokens
 from clawproto.drafts import Drafts
 from clawproto.events import FrameReceived
 from clawproto.evolving import evolve
@@ -100,10 +100,10 @@ def _established(state: State, heard: LinkState, frame: Frame, data: str | bytes
         case MessagePayload():
             return _message(evolve(state, link=heard, outbox=sending, inbox=counted), frame, payload, number, turn)
         case Ack():
-            slot = outbox.awaited_slot(sending, frame.trace_id)
+            slot = outbox_answers.awaited_slot(sending, frame.trace_id)
             if slot is not None:
                 counted = inbox.forget_slot(counted, slot)  # what is in it now came from us
-            sending = outbox.acknowledged(sending, frame.trace_id, payload, turn)
+            sending = outbox_answers.acknowledged(sending, frame.trace_id, payload, turn)
             counted = inbox.settle_number(counted, number, turn)
         case Refusal():
             sending, writing = _refusal(state, frame, payload, turn)
@@ -132,8 +132,8 @@ def _message(state: State, frame: Frame, message: MessagePayload, number: int, t
     """A message, for the application or as a sign that our own arrived (SEND-16)."""
     user_id, sender, streamed = _user_id(state), frame.sender, False
     if user_id and sender is not None and sender.id == user_id:
-        state = evolve(state, outbox=outbox.seen(state.outbox, message.message_id, turn))
-    if len(state.streams.due) or len(state.streams.finished.young):
+        state = evolve(state, outbox=outbox_answers.seen(state.outbox, message.message_id, turn))
+    if len(state.streams.due) or len(state.streams.finished):
         changed, streamed = streams.superseded(state.streams, sender, message.message_id)
         state = evolve(state, streams=changed)
     if message.metadata is not None and sender is not None and sender.id == inbox.SYSTEM_SENDER:
@@ -158,7 +158,7 @@ def _message(state: State, frame: Frame, message: MessagePayload, number: int, t
 def _refusal(state: State, frame: Frame, refusal: Refusal, turn: Turn) -> tuple[OutboxState, Drafts]:
     """``message.error``: for a message, for a stream of ours, or for nothing that waits (ERR-2, STREAM-8)."""
     writing = drafts.refused(state.drafts, refusal.message_id, refusal.code, refusal.reason)
-    sending = outbox.refused(
+    sending = outbox_answers.refused(
         state.outbox,
         frame.trace_id,
         frame.chat_id,

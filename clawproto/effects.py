@@ -11,6 +11,7 @@ from attrs import field, frozen
 from clawproto.app_events import AppEvent, LogoutCause
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.http import HttpRequest
+from clawproto.keeping import SendChange
 from clawproto.results import Result
 
 # --- tokens --------------------------------------------------------------------------------------------------------
@@ -87,6 +88,21 @@ class RememberDevice:
     """Keep the device id that the hub resolved, as `Identity.socket_device_id` (HS-23). Needs no answer."""
 
     device_id: str
+
+
+# --- sends ---------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Keep:
+    """Make ``changes`` durable in the message store, in this order and all or none. Only with `Config.keep_sends`.
+
+    Answer: Kept or KeepFailed. There is one at a time; a failed one comes again with the same changes under another
+    number, so the store must take a repetition for what it is. Shield it from cancellation.
+    """
+
+    operation: int
+    changes: tuple[SendChange, ...]
 
 
 # --- socket --------------------------------------------------------------------------------------------------------
@@ -193,6 +209,7 @@ Effect: TypeAlias = (
     | Logout
     | Reload
     | RememberDevice
+    | Keep
     | Open
     | Reconnect
     | SendFrame

@@ -1,6 +1,6 @@
 """The synchronous half of every driver: one session in, sorted work out.
 
-Rules: REF-32, REF-48, OUT-11, CLOSE-12, R2-9, SEND-20.
+Rules: REF-32, REF-48, OUT-11, CLOSE-12, R2-9, R2-10, SEND-20.
 
 A driver feeds events and, after each step, looks at what there is to do. Nothing here waits, and nothing is awaited
 between a step and the queueing of its effects::
@@ -9,6 +9,7 @@ between a step and the queueing of its effects::
                                            ├─> openings, aborts           Open, Abort
                                            ├─> outgoing[generation]       SendFrame, Close, Reconnect; in this order
                                            ├─> inbox                      Emit; bounded
+                                           ├─> commits                    with a message store, see `clawproto.keeper`
                                            └─> waiters                    Resolve; each exactly once
 
 ``on_step`` is called after every step. There the driver starts the jobs, wakes the writers and whoever waits for the
@@ -28,6 +29,7 @@ from clawproto.effects import (
     Close,
     Effect,
     Emit,
+    Keep,
     Logout,
     Open,
     Persist,
@@ -58,8 +60,12 @@ from clawproto.events import (
     Stored,
 )
 from clawproto.instant import Instant
+from clawproto.keeper import CommitReport, Keeper
+from clawproto.keeping import Backlog
 from clawproto.mailbox import InboxLimit, Mailbox, SettleMode
+from clawproto.policy import Policy
 from clawproto.results import Paired, Result, StoppedResult
+from clawproto.timing import earliest
 from clawproto.wire.codec import EXCERPT_LIMIT
 
 QUARANTINE = 64  # rejected frames that are kept, R2-11
@@ -112,6 +118,9 @@ class Engine:
         on_step: called after every step; must not raise.
         settle: ``auto`` or ``explicit``, see `clawproto.mailbox`.
         observer: for journals and diagnosis; must not raise, so a driver wraps what the application gives it.
+        keeps_messages: there is a message store (`clawproto.keeper`); the session has `Config.keep_sends` then.
+        policy: the session's; for the commits.
+        on_notice: called with everything for the application but messages, as it comes; must not raise.
     """
 
     def __init__(
@@ -123,6 +132,9 @@ class Engine:
         inbox_limit: InboxLimit | None = None,
         settle: SettleMode = "auto",
         observer: Observer | None = None,
+        keeps_messages: bool = False,
+        policy: Policy | None = None,
+        on_notice: Callable[[AppEvent], None] = lambda _: None,
     ) -> None:
         self.session = session
         self.on_step = on_step
@@ -140,7 +152,11 @@ class Engine:
         self.rejected = 0
         self.quarantined: deque[FrameRejected] = deque(maxlen=QUARANTINE)
         self._logout_told: app_events.LoggedOut | None = None
+        self.keeper: Keeper | None = None
+        if keeps_messages:
+            self.keeper = Keeper(self.mailbox, policy or Policy(), self._step, self._notice, self._rejection)
         self._now = now
+        self._on_notice = on_notice
         self._observer = observer
         self._started = False
         self._last_command = 0
@@ -157,10 +173,29 @@ class Engine:
             Misuse: from the session; its state is unchanged then.
         """
         self._step(event)
-        if self.mailbox.is_full and not self.paused and self._started and not self.stopped:
+        self._finish_step()
+
+    def _finish_step(self) -> None:
+        if self.keeper is not None:
+            self.keeper.advance(self._now())
+        if not self.paused and self.mailbox.is_full and self._started and not self.stopped:
             self.paused = True
             self._step(ReceiverPaused())
         self.on_step()
+
+    def take_up(self, backlog: Backlog) -> None:
+        """Before `Start`: what an earlier session left behind is handed out first. The sends in it belong into the
+        `Start`."""
+        assert self.keeper is not None
+        self.keeper.take_up(backlog, _SMALL)
+
+    def commit_report(self, report: CommitReport) -> None:
+        """The message store has answered to `Keeper.commits`."""
+        if self.keeper is None or self.is_shut:
+            return
+        self.keeper.report(report, self._now(), is_stopped=self.stopped)
+        self._read_on()
+        self._finish_step()
 
     def submit(self, build: Callable[[int], Command], resolve: Callable[[Result], None]) -> None:
         """Give a command and have ``resolve`` called with its result, exactly once; perhaps before this returns.
@@ -203,23 +238,34 @@ class Engine:
         event = self.mailbox.take()
         if isinstance(event, app_events.LoggedOut):
             self._logout_told = event
-        self._relieve()
+        if self._read_on():
+            self._finish_step()
         return event
 
     def reject(self, message: app_events.MessageReceived, problem: str) -> None:
         """The application cannot take ``message``: into quarantine with it, and settle it (R2-11)."""
-        self.rejected += 1
-        excerpt = message.text[:EXCERPT_LIMIT]
-        self.quarantined.append(FrameRejected(message.event, problem, excerpt, self.rejected, message=message))
+        rejection = self._rejection(message, problem)
+        if self.keeper is not None and not self.is_shut:
+            self.keeper.quarantined(rejection)
         self.mailbox.settle(message)
+        self._finish_step()
 
-    def _relieve(self) -> None:
-        """Read on once there is room."""
-        if self.paused and self.mailbox.is_drained:
-            self.paused = False
-            if not self.stopped:
-                self._step(ReceiverResumed())
-            self.on_step()
+    def _rejection(self, event: AppEvent, problem: str) -> FrameRejected:
+        self.rejected += 1
+        message = event if isinstance(event, app_events.MessageReceived) else None
+        name, excerpt = (None, "") if message is None else (message.event, message.text[:EXCERPT_LIMIT])
+        rejection = FrameRejected(name, problem, excerpt, self.rejected, message=message)
+        self.quarantined.append(rejection)
+        return rejection
+
+    def _read_on(self) -> bool:
+        """Read on once there is room; whether it came to that."""
+        if not (self.paused and self.mailbox.is_drained):
+            return False
+        self.paused = False
+        if not self.stopped:
+            self._step(ReceiverResumed())
+        return True
 
     # --- what a driver asks ---
 
@@ -230,7 +276,7 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """Monotonic milliseconds at which to feed a `Tick`; None: nothing is awaited."""
-        return self.session.next_deadline()
+        return earliest(self.session.next_deadline(), None if self.keeper is None else self.keeper.deadline)
 
     def may_read(self, generation: int) -> bool:
         """Whether the reader of this socket should ask for the next frame. A full inbox holds up neither a handshake,
@@ -241,7 +287,8 @@ class Engine:
     @property
     def is_finished(self) -> bool:
         """Stopped, nothing in flight, and every socket gone: the driver may go."""
-        return self.stopped and self.session.is_finished and not self.links and not self.store_jobs
+        stored = not self.store_jobs and (self.keeper is None or self.keeper.is_idle)
+        return self.stopped and self.session.is_finished and not self.links and stored
 
     @property
     def holds_rotation(self) -> bool:
@@ -251,19 +298,44 @@ class Engine:
     # --- the step ---
 
     def _settle(self, delivery: int) -> None:
-        if not self.is_shut:
-            self.handle(Settle(delivery))
-            self._relieve()
+        if self.is_shut:
+            return
+        if self.keeper is None:
+            self._step(Settle(delivery))
+        else:
+            self.keeper.handled(delivery)
+        self._read_on()
+        self._finish_step()
+
+    def _notice(self, event: AppEvent) -> None:
+        self.mailbox.put(event, None, _SMALL)
+        self._on_notice(event)
 
     def _step(self, event: Event) -> None:
         now = self._now()
         effects = self.session.handle(event, now)
         if self._observer is not None:  # before the effects, which may lead to further steps
             self._observer(now, event, effects, self.session.state)
-        self._note(event)
-        size = len(event.data) if isinstance(event, FrameReceived) else _SMALL
+        if isinstance(event, FrameReceived):
+            size = len(event.data)
+        else:
+            size = _SMALL
+            if not isinstance(event, Settle):
+                self._note(event)
         for effect in effects:
-            self._sort(effect, size)
+            if isinstance(effect, Emit):
+                self._emit(effect.event, effect.delivery, size)
+            else:
+                self._sort(effect)
+
+    def _emit(self, event: AppEvent, delivery: int | None, size: int) -> None:
+        if not isinstance(event, app_events.MessageReceived):
+            self._note_status(event)
+            self._on_notice(event)
+        if self.keeper is None:
+            self.mailbox.put(event, delivery, size)
+        else:
+            self.keeper.arrived(event, delivery, size)
 
     def _note(self, event: Event) -> None:
         match event:
@@ -271,6 +343,8 @@ class Engine:
                 self._started = True
             case Stop():
                 self.stopped = True
+                if self.keeper is not None:
+                    self.keeper.hurry()
             case OpenFailed(generation) | Closed(generation):
                 self.links.pop(generation, None)
             case HttpAnswered(request) | HttpFailed(request):
@@ -281,14 +355,16 @@ class Engine:
             case _:
                 pass
 
-    def _sort(self, effect: Effect, size: int) -> None:
+    def _sort(self, effect: Effect) -> None:
         match effect:
             case SendFrame(generation):
                 if (link := self.links.get(generation)) is not None:
                     link.outgoing.append(effect)
-            case Emit(event, delivery):
-                self._note_status(event)
-                self.mailbox.put(event, delivery, size)
+            case Emit():
+                pass  # has been handed on
+            case Keep():
+                assert self.keeper is not None, "Config.keep_sends needs an engine that keeps messages"
+                self.keeper.keep(effect)
             case Resolve(command, result):
                 if isinstance(result, Paired):
                     self._forget_logout()

@@ -22,15 +22,18 @@ class SessionClosed(ClawProtoError):
     Attributes:
         message_id: of a send; sending again with this id is safe (SEND-5). None for anything else.
         transmitted: the message had left at least once, so it may have arrived.
+        kept: it is in the message store, and the next session transmits it (again) by itself.
     """
 
-    def __init__(self, message_id: str | None = None, transmitted: bool = False) -> None:
+    def __init__(self, message_id: str | None = None, transmitted: bool = False, kept: bool = False) -> None:
         what = "the session is closed"
         if message_id is not None:
             what += f"; {message_id} " + ("may have arrived" if transmitted else "was not transmitted")
+            what += " and goes out at the next start" if kept else ""
         super().__init__(what)
         self.message_id = message_id
         self.transmitted = transmitted
+        self.kept = kept
 
 
 class LoggedOut(ClawProtoError):

@@ -32,6 +32,7 @@ from clawproto.commands import (
 )
 from clawproto.credentials import Credentials, Guard
 from clawproto.http import HttpAnswer
+from clawproto.keeping import KeptSend
 
 # --- life of the session -------------------------------------------------------------------------------------------
 
@@ -43,10 +44,15 @@ class Start:
     Attributes:
         credentials: what the store holds, or None if this agent was never paired.
         guard: exported by an earlier session of the same agent, if there was one (REF-33).
+        sends: what an earlier session kept and did not decide, in the order of its numbers; needs `Config.keep_sends`.
+            It is transmitted first, under its old ids, and each ends in a `clawproto.app_events.SendSettled`.
+        last_number: the highest number that any kept send ever had.
     """
 
     credentials: Credentials | None = None
     guard: Guard | None = None
+    sends: tuple[KeptSend, ...] = ()
+    last_number: int = 0
 
 
 @frozen
@@ -180,9 +186,25 @@ class Reloaded:
     credentials: Credentials | None
 
 
+@frozen
+class Kept:
+    """The changes of `clawproto.effects.Keep` ``operation`` are durable."""
+
+    operation: int
+
+
+@frozen
+class KeepFailed:
+    """They are not, or nobody knows; they come again."""
+
+    operation: int
+    detail: str
+
+
 SocketReport: TypeAlias = Opened | OpenFailed | FrameReceived | Closed
 HttpReport: TypeAlias = HttpAnswered | HttpFailed
 StoreReport: TypeAlias = Stored | StoreConflicted | StoreFailed | Reloaded
+KeepReport: TypeAlias = Kept | KeepFailed
 Event: TypeAlias = (
     Start
     | Stop
@@ -194,4 +216,5 @@ Event: TypeAlias = (
     | SocketReport
     | HttpReport
     | StoreReport
+    | KeepReport
 )

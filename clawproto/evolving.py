@@ -13,29 +13,26 @@ if TYPE_CHECKING:
 else:
     from attrs import fields
 
-    _ABSENT = object()
-
     class _Replacers(dict):
-        """The function for a class, made when it is first asked for."""
+        """The function for a class and the fields that change, made when it is first asked for."""
 
-        def __missing__(self, cls):
-            replacer = self[cls] = _make_replacer(cls)
+        def __missing__(self, key):
+            replacer = self[key] = _make_replacer(*key)
             return replacer
 
     _replacers = _Replacers()
 
     def evolve(instance, /, **changes):
         """A copy of a frozen, slotted attrs ``instance`` with some fields replaced. TypeError for other names."""
-        return _replacers[instance.__class__](instance, **changes)
+        return _replacers[instance.__class__, tuple(changes)](instance, *changes.values())
 
-    def _make_replacer(cls):
+    def _make_replacer(cls, changing):
         names = [attribute.name for attribute in fields(cls)]
+        if foreign := [name for name in changing if name not in names]:
+            raise TypeError(f"{cls.__name__} has no field {foreign[0]!r}")
         setters = {f"set_{name}": getattr(cls, name).__set__ for name in names}
-        parameters = ", ".join(f"{name}=absent" for name in names)
-        lines = [f"    set_{name}(new, old.{name} if {name} is absent else {name})" for name in names]
-        source = (
-            f"def replace(old, /, *, {parameters}):\n    new = make(cls)\n" + "\n".join(lines) + "\n    return new\n"
-        )
-        namespace = {"absent": _ABSENT, "cls": cls, "make": object.__new__, **setters}
-        exec(source, namespace)  # noqa: S102 (the source is made of field names)
+        lines = [f"    set_{name}(new, {name if name in changing else f'old.{name}'})" for name in names]
+        head = f"def replace({', '.join(('old', *changing))}):\n    new = make(cls)\n"
+        namespace = {"cls": cls, "make": object.__new__, **setters}
+        exec(head + "\n".join(lines) + "\n    return new\n", namespace)  # noqa: S102 (made of field names only)
         return namespace["replace"]

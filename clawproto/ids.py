@@ -12,7 +12,8 @@ from attrs import frozen
 from clawproto import entropy
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_LENGTH: Final = 26
+_PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
+_SHIFTS: Final = range(120, -1, -10)  # 26 characters of 5 bits, two at a time
 _TAIL_BITS: Final = 80
 _MAX_MS: Final = 2**48 - 1
 _MESSAGE_ID: Final = re.compile(r"msg-[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -34,7 +35,7 @@ class IdState:
 
 
 def _text(number: int) -> str:
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range((_LENGTH - 1) * 5, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
 
 
 def next_ulid(state: IdState, seed: bytes, wall_ms: int) -> tuple[IdState, str]:

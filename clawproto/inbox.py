@@ -11,7 +11,7 @@ DEL-1 to DEL-4, RX-3, RECALL-1, NOTIFY-2.
     ack <-- debounced 200 ms, every 30 s, at replay.done, before closing <-- mark moves over settled 1…n
 """
 
-import hashlib
+from hashlib import blake2b
 from typing import Literal, TypeAlias
 
 from clawproto.app_events import AppEvent, MessageReceived, ReplayFinished
@@ -26,7 +26,15 @@ from clawproto.turn import Turn
 from clawproto.wire.codec import encode_cursor_ack, encode_envelope, encode_sync_ack
 from clawproto.wire.json_text import write
 from clawproto.wire.signals import encode_delivered
-from clawproto.wire.values import Frame, HelloOk, MessagePayload, TextFragment
+from clawproto.wire.values import (
+    Fragment,
+    Frame,
+    HelloOk,
+    MediaFragment,
+    MentionFragment,
+    MessagePayload,
+    TextFragment,
+)
 
 SYSTEM_SENDER = "system"  # ROUTE-9
 ORDINARY_MODES = ("", "normal")  # SEND-21
@@ -142,10 +150,27 @@ def fingerprint(message: MessagePayload) -> int:
 
     Only a copy that differs in nothing may be settled without another write (R2-10).
     """
-    said = [(item.text, item.delta) if isinstance(item, TextFragment) else item for item in message.fragments]
-    parts = (message.message_mode, said, message.mentions, message.reply, message.metadata)
-    digest = hashlib.blake2b(ascii(parts).encode(), digest_size=8).digest()  # ascii: alike in every Python
-    return int.from_bytes(digest, "big")
+    fragments = message.fragments
+    plain = len(fragments) == 1 and not (message.mentions or message.reply or message.metadata)
+    if plain and type(only := fragments[0]) is TextFragment and only.delta is None:  # nearly always
+        said = f"{len(message.message_mode)}:{message.message_mode}{only.text}"
+    else:
+        parts = [_said(fragment) for fragment in fragments]
+        said = ascii((message.message_mode, parts, message.mentions, message.reply, message.metadata))
+    return int.from_bytes(blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def _said(fragment: Fragment) -> object:
+    """Something that is made into text quickly."""
+    match fragment:
+        case TextFragment(text, delta):
+            return text if delta is None else (text, delta)
+        case MentionFragment(user_id, display):
+            return ("mention", user_id, display)
+        case MediaFragment(kind, url, name, mime, size):
+            return (kind, url, name, mime, size, fragment.width, fragment.height, fragment.duration)
+        case _:
+            return fragment
 
 
 def receive(
@@ -180,7 +205,7 @@ def receive(
     receipted = 0 if known is None else known.receipted
     wanted = turn.config.capabilities.delivery_receipt and bool(user_id) and not own and not system  # DEL-2, ROUTE-9
     if wanted and sender is not None and sender.id and online is not None and online != receipted:
-        _receipt(online, frame, sender.id, message.message_id, turn)
+        receipt(online, frame, sender.id, message.message_id, turn)
         receipted = online
     same = known is not None and known.fingerprint == said and known.final == final
     if known is not None and (same or (known.final and not final)):  # STREAM-14: nothing provisional replaces a final
@@ -220,7 +245,7 @@ def _remember(inbox: InboxState, message_id: str, known: Known, turn: Turn) -> I
     return evolve(inbox, known=inbox.known.put(message_id, known, turn.policy.remembered_messages))
 
 
-def _receipt(online: int, frame: Frame, sender_id: str, message_id: str, turn: Turn) -> None:
+def receipt(online: int, frame: Frame, sender_id: str, message_id: str, turn: Turn) -> None:
     """Tell the sender that we have it, once on each connection (DEL-1, DEL-3, DEL-4)."""
     chat_id = frame.chat_id if frame.chat_id is not None and is_valid_chat(frame.chat_id, turn) else None
     text = encode_envelope(

@@ -159,7 +159,5 @@ def _shown(value: object, encode: Encoder, hasher: StateHasher) -> Json:
 
 
 def _is_large(value: object) -> bool:
-    if isinstance(value, Recent):
-        recent = cast(Recent[object], value)
-        return len(recent.young) + len(recent.old) > _LARGEST_MAP
-    return isinstance(value, IntMap | StrMap) and len(cast("IntMap[object] | StrMap[object]", value)) > _LARGEST_MAP
+    maps = IntMap | StrMap | Recent
+    return isinstance(value, maps) and len(cast("IntMap[Any] | StrMap[Any] | Recent[Any]", value)) > _LARGEST_MAP

@@ -34,6 +34,10 @@ from clawproto.state import State
 
 _DEEPEST: Final = 100
 _MAPS: Final = (IntMap, StrMap)
+_PUBLIC: Final = frozenset(
+    ["events", "commands", "effects", "results", "app_events", "app_signals", "app_stores", "credentials", "keeping"]
+    + ["http", "config", "policy", "instant", "state"]
+)
 
 
 class JournalError(ValueError):
@@ -229,8 +233,11 @@ _READERS: Final[dict[str, Callable[[Any], object]]] = {
 
 
 def type_name(class_: type[Any]) -> str:
-    """The name of a class in journals. Decoded downlinks have namesakes among the events for the application."""
-    return f"wire.{class_.__name__}" if class_.__module__.startswith("clawproto.wire.") else class_.__name__
+    """The name of a class in journals. What is known to the machines alone, and decoded downlinks, have namesakes."""
+    module = class_.__module__.removeprefix("clawproto.")
+    if module in _PUBLIC:
+        return class_.__name__
+    return f"{'wire' if module.startswith('wire.') else module}.{class_.__name__}"
 
 
 @cache

@@ -77,7 +77,8 @@ class Quarantined:
     rejection: FrameRejected
 
 
-Change: TypeAlias = Arrival | Handled | Quarantined | KeptSend | SendDecision
+SendChange: TypeAlias = KeptSend | SendDecision
+Change: TypeAlias = Arrival | Handled | Quarantined | SendChange
 
 
 @frozen
@@ -103,8 +104,10 @@ class Backlog:
         arrivals: filed and not handled, in the order of their rows; each has an event.
         sends: not decided, in the order of their numbers.
         last_number: the highest number that any send of this store ever had.
+        last_row: the highest row that any arrival of this store ever had.
     """
 
     arrivals: tuple[Filed, ...] = ()
     sends: tuple[KeptSend, ...] = ()
     last_number: int = 0
+    last_row: int = 0

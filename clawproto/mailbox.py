@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from attrs.validators import ge
 
 from clawproto import app_events
@@ -29,6 +29,8 @@ _STATUS = (
     app_events.RefreshDelayed,
     app_events.SaveAlarm,
     app_events.SaveRecovered,
+    app_events.MessagesUnsaved,
+    app_events.MessagesSaved,
     app_events.ClockSkewed,
     app_events.TokenNotNewer,
     app_events.ChatGated,
@@ -53,7 +55,7 @@ class InboxLimit:
     size: int = field(default=32 * 1024 * 1024, validator=ge(1))
 
 
-@frozen
+@define(eq=False)  # never changed, but made for every message
 class _Item:
     event: AppEvent
     delivery: int | None
@@ -67,16 +69,20 @@ class Mailbox:
         settle: called with the delivery number of each event that the application is done with.
 
     Attributes:
+        ahead, ahead_size: events that are on their way into the mailbox and count already, and the sum of their sizes.
         settler: what messages that are handed out are settled through.
         displaced: how many events about the session made room for newer ones.
     """
 
     def __init__(self, limit: InboxLimit, mode: SettleMode, settle: Callable[[int], None]) -> None:
-        self._limit = limit
+        self._events = limit.events
+        self._bytes = limit.size
         self._mode = mode
         self._settle = settle
         self._items: deque[_Item] = deque()
         self._size = 0
+        self.ahead = 0
+        self.ahead_size = 0
         self._handed_out: dict[int, _Item] = {}  # by identity of the event, since equal events may be two deliveries
         self.settler: Settler | None = None
         self.displaced = 0
@@ -88,20 +94,18 @@ class Mailbox:
     def is_full(self) -> bool:
         """At or above the high watermark. What was handed out and is not settled counts as well: it is not acknowledged
         either, and the hub kicks whoever owes it too many acks (R2-25)."""
-        return self._unsettled >= self._limit.events or self._size >= self._limit.size
+        unsettled = len(self._items) + len(self._handed_out) + self.ahead
+        return unsettled >= self._events or self._size + self.ahead_size >= self._bytes
 
     @property
     def is_drained(self) -> bool:
         """At or below the low watermark."""
-        return self._unsettled * 2 <= self._limit.events and self._size * 2 <= self._limit.size
-
-    @property
-    def _unsettled(self) -> int:
-        return len(self._items) + len(self._handed_out)
+        unsettled = len(self._items) + len(self._handed_out) + self.ahead
+        return unsettled * 2 <= self._events and (self._size + self.ahead_size) * 2 <= self._bytes
 
     def put(self, event: AppEvent, delivery: int | None, size: int) -> None:
         """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
-        if self.is_full and isinstance(event, _STATUS):
+        if isinstance(event, _STATUS) and self.is_full:
             self._displace()
         self._items.append(_Item(event, delivery, size))
         self._size += size
@@ -118,9 +122,16 @@ class Mailbox:
             object.__setattr__(item.event, "_settler", self.settler)
         return item.event
 
+    def number_of(self, event: AppEvent) -> int | None:
+        """The number of an event that was handed out and is not settled; None if it has none."""
+        item = self._handed_out.get(id(event))
+        return None if item is None else item.delivery
+
     def settle_handed_out(self) -> None:
         """The application has come back for more: in ``auto`` mode it is done with what it got. In ``explicit`` mode
         that holds for everything but messages, so that nobody holds up the stream by overlooking a signal."""
+        if not self._handed_out:
+            return
         for key, item in list(self._handed_out.items()):
             if self._mode == "auto" or not isinstance(item.event, app_events.MessageReceived):
                 del self._handed_out[key]

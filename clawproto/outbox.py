@@ -2,26 +2,27 @@
 
 Rules: SEND-1 to SEND-22, ERR-1 to ERR-11, ROUTE-7, LIM-3, CLOSE-1009, CLOSE-13, OUT-11.
 
-    Send --> queued ---- online ----> sent ---- ack, own echo ------> accepted
+    Send --> queued ---- online ----> sent ---- ack, own echo ------> accepted        `clawproto.outbox_answers`
                |  ^                    | |---- message.error -------> rejected
       dropped, |  '---- reconnect -----' '---- no answer in time ---> undecided, still reconciled
        gated <-'        (same id)
 
-An entry lives until it is answered; `told` says whether its sender has been told "undecided" already.
+An entry lives until it is answered; `told` says whether its sender has been told "undecided" already. With a message
+store an entry that is not kept yet is passed over until it is (`clawproto.outbox_keeping`).
 """
 
-from collections.abc import Iterator
-
-from clawproto import gates
-from clawproto.app_events import AckAnomaly, RefusalReceived, SendSettled
+from clawproto import gates, outbox_keeping
+from clawproto.app_events import SendSettled
 from clawproto.effects import SendFrame
-from clawproto.events import React, Send
+from clawproto.events import KeepFailed, KeepReport, React, Send, Start
 from clawproto.evolving import evolve
-from clawproto.gates import blocking, close_way, is_valid_chat
-from clawproto.outbox_state import Entry, OutboxState
+from clawproto.gates import Gate, blocking, is_valid_chat
+from clawproto.keeping import Outcome, SendDecision
+from clawproto.outbox_keeping import end, take_down
+from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState, remove
+from clawproto.persistent import IntMap, StrMap
 from clawproto.results import (
     LoggedOutResult,
-    Receipt,
     SendDropped,
     SendGated,
     SendRejected,
@@ -34,12 +35,6 @@ from clawproto.turn import Turn
 from clawproto.wire.codec import encode_envelope, encode_message_payload
 from clawproto.wire.json_text import write
 from clawproto.wire.signals import encode_reaction, reaction_slot
-from clawproto.wire.values import Ack, Refusal
-
-EVENT_SEND = "message.send"
-EVENT_REPLY = "message.reply"
-EVENT_REACTION = "message.reaction"
-
 
 # --- sending -------------------------------------------------------------------------------------------------------
 
@@ -65,11 +60,10 @@ def send(outbox: OutboxState, command: Send, online: int | None, turn: Turn) -> 
     earlier = _earlier(outbox, message_id)
     trace_id = f"s-{turn.mint()}" if earlier is None else earlier.trace_id
     if earlier is not None:  # told undecided, and sent again under its id: this takes its place (SEND-14)
-        outbox = _remove(outbox, outbox.by_message.get(message_id, 0))
+        outbox = remove(outbox, outbox.by_message.get(message_id, 0))
     event = EVENT_SEND if command.reply is None else EVENT_REPLY
-    outbox = evolve(outbox, by_message=outbox.by_message.set(message_id, outbox.next_number))
     entry = Entry(command.command, command.chat_id, message_id, event, payload, to, size, trace_id)
-    return _enter(outbox, entry, online, turn)
+    return _enter(outbox, entry, outbox.by_message.set(message_id, outbox.next_number), online, turn)
 
 
 def react(outbox: OutboxState, command: React, user_id: str, online: int | None, turn: Turn) -> OutboxState:
@@ -87,26 +81,43 @@ def react(outbox: OutboxState, command: React, user_id: str, online: int | None,
         return outbox
     trace_id, size = f"s-{turn.mint()}", len(payload.encode("utf-8", "surrogatepass"))
     entry = Entry(command.command, command.chat_id, slot_id, EVENT_REACTION, payload, None, size, trace_id)
-    return _enter(outbox, entry, online, turn)
+    return _enter(outbox, entry, outbox.by_message, online, turn)
 
 
-def _enter(outbox: OutboxState, entry: Entry, online: int | None, turn: Turn) -> OutboxState:
-    number = outbox.next_number
+def _enter(outbox: OutboxState, entry: Entry, by_message: StrMap[int], online: int | None, turn: Turn) -> OutboxState:
+    number, keeps = outbox.next_number, turn.config.keep_sends
+    if keeps:
+        entry = evolve(entry, kept=False)
+        outbox = take_down(outbox, number, entry, turn)
     outbox = evolve(
         outbox,
         entries=outbox.entries.set(number, entry),
         by_trace=outbox.by_trace.set(entry.trace_id, number),
+        by_message=by_message,
         queued=outbox.queued.set(number, None),
         next_number=number + 1,
     )
-    return _bound_queue(outbox, turn) if online is None else _transmit(outbox, number, online, turn)
+    if online is None:
+        return _bound_queue(outbox, turn)
+    return outbox if keeps else _transmit(outbox, number, online, turn)
 
 
 def _blocked(outbox: OutboxState, chat_id: str, message_id: str, turn: Turn) -> SendResult | None:
     if not is_valid_chat(chat_id, turn):
         return SendRejected(chat_id, message_id, "invalid_chat_id", "chat ids begin with cnv_")
     gate = blocking(outbox.gates, chat_id, turn)
-    return None if gate is None else SendGated(chat_id, gate.code, max(0, (gate.until or 0) - turn.mono))
+    return None if gate is None else _gated(chat_id, gate, turn)
+
+
+def _gated(chat_id: str, gate: Gate, turn: Turn) -> SendGated:
+    return SendGated(chat_id, gate.code, max(0, (gate.until or 0) - turn.mono))
+
+
+def _stopped_by_gate(outbox: OutboxState, number: int, entry: Entry, gate: Gate, turn: Turn) -> OutboxState:
+    """The chat was gated before this could leave (ERR-10, ERR-11)."""
+    if entry.command is not None:
+        turn.resolve(entry.command, _gated(entry.chat_id, gate, turn))
+    return end(outbox, number, SendDecision(entry.trace_id, "dropped", entry.message_id, gate.code), turn)
 
 
 def _problem(outbox: OutboxState, command: Send, message_id: str, turn: Turn) -> SendResult | None:
@@ -127,9 +138,10 @@ def _earlier(outbox: OutboxState, message_id: str) -> Entry | None:
 def _bound_queue(outbox: OutboxState, turn: Turn) -> OutboxState:
     while len(outbox.queued) > turn.policy.offline_queue and (oldest := outbox.queued.first()) is not None:
         entry = outbox.entries.get(oldest[0])
-        outbox = _remove(outbox, oldest[0])
-        if entry is not None and entry.command is not None:
+        assert entry is not None
+        if entry.command is not None:
             turn.resolve(entry.command, SendDropped(entry.chat_id, entry.message_id))
+        outbox = end(outbox, oldest[0], SendDecision(entry.trace_id, "dropped", entry.message_id), turn)
     return outbox
 
 
@@ -146,20 +158,30 @@ def _transmit(outbox: OutboxState, number: int, generation: int, turn: Turn) -> 
         to_text=entry.to,
     )
     turn.do(SendFrame(generation, text, entry.event))
-    repeated = entry.generation == generation
-    outbox = evolve(outbox, queued=outbox.queued.remove(number))
-    return _start_deadline(outbox, number, evolve(entry, generation=generation, repeated=repeated), turn)
+    repeated, slot = entry.generation == generation, outbox.next_due
+    return evolve(
+        outbox,
+        entries=outbox.entries.set(number, evolve(entry, generation=generation, repeated=repeated, due=slot)),
+        due=_deadlines(outbox, number, entry, turn),
+        queued=outbox.queued.remove(number),
+        next_due=slot + 1,
+    )
 
 
 def _start_deadline(outbox: OutboxState, number: int, entry: Entry, turn: Turn) -> OutboxState:
     slot = outbox.next_due
-    due = outbox.due.remove(entry.due) if entry.due else outbox.due
     return evolve(
         outbox,
         entries=outbox.entries.set(number, evolve(entry, due=slot)),
-        due=due.set(slot, (turn.mono + turn.policy.ack_timeout_ms, number)),
+        due=_deadlines(outbox, number, entry, turn),
         next_due=slot + 1,
     )
+
+
+def _deadlines(outbox: OutboxState, number: int, entry: Entry, turn: Turn) -> IntMap[tuple[int, int]]:
+    """All of them, with a new one for this entry in the next slot."""
+    due = outbox.due.remove(entry.due) if entry.due else outbox.due
+    return due.set(outbox.next_due, (turn.mono + turn.policy.ack_timeout_ms, number))
 
 
 def connected(outbox: OutboxState, generation: int, turn: Turn) -> OutboxState:
@@ -170,11 +192,12 @@ def connected(outbox: OutboxState, generation: int, turn: Turn) -> OutboxState:
     """
     policy = turn.policy
     for number, entry in list(outbox.entries.items()):
+        if not entry.kept:
+            continue
         gate = blocking(outbox.gates, entry.chat_id, turn)
-        again = policy.retransmit_on_reconnect and (entry.command is not None or policy.retransmit_after_timeout)
+        again = policy.retransmit_on_reconnect and (number not in outbox.told or policy.retransmit_after_timeout)
         if entry.generation == 0 and gate is not None and entry.command is not None:
-            turn.resolve(entry.command, SendGated(entry.chat_id, gate.code, max(0, (gate.until or 0) - turn.mono)))
-            outbox = _remove(outbox, number)
+            outbox = _stopped_by_gate(outbox, number, entry, gate, turn)
         elif gate is None and (entry.generation == 0 or again):
             outbox = _transmit(outbox, number, generation, turn)
         elif entry.command is not None and not entry.due:
@@ -198,106 +221,59 @@ def disconnected(outbox: OutboxState, turn: Turn) -> OutboxState:
     return outbox
 
 
-def frame_too_large(outbox: OutboxState, generation: int, turn: Turn) -> OutboxState:
-    """The hub closed with 1009: the largest unanswered message of that socket is never sent again (CLOSE table)."""
-    suspects = [(entry.size, number) for number, entry in outbox.entries.items() if entry.generation == generation]
-    if not suspects:
-        return outbox
-    return _reject(outbox, max(suspects)[1], "message_too_large", "the hub closed the connection with 1009", turn)
+# --- the message store ---------------------------------------------------------------------------------------------
 
 
-# --- answers -------------------------------------------------------------------------------------------------------
+def restore(outbox: OutboxState, start: Start) -> OutboxState:
+    """Take up what an earlier session kept and did not decide, under the same ids and numbers (SEND-5, SEND-17)."""
+    for kept in start.sends:
+        size = len(f"{kept.payload}{kept.to or ''}{kept.chat_id}".encode("utf-8", "surrogatepass"))
+        entry = Entry(
+            None, kept.chat_id, kept.message_id, kept.event, kept.payload, kept.to, size, kept.trace_id, restored=True
+        )
+        by_message = outbox.by_message
+        if kept.event != EVENT_REACTION:
+            by_message = by_message.set(kept.message_id, kept.number)
+        outbox = evolve(
+            outbox,
+            entries=outbox.entries.set(kept.number, entry),
+            by_trace=outbox.by_trace.set(kept.trace_id, kept.number),
+            by_message=by_message,
+        )
+    highest = max((kept.number for kept in start.sends), default=0)
+    return evolve(outbox, next_number=max(outbox.next_number, start.last_number + 1, highest + 1))
 
 
-def _find(outbox: OutboxState, trace_id: str, message_id: str | None) -> int | None:
-    """Match an answer by trace, else by message id (SEND-11, ERR-2)."""
-    number = outbox.by_trace.get(trace_id) if trace_id else None
-    if number is None and message_id is not None:
-        number = outbox.by_message.get(message_id)
-    return number
-
-
-def acknowledged(outbox: OutboxState, trace_id: str, ack: Ack, turn: Turn) -> OutboxState:
-    """``message.ack``, in time or late (SEND-8, SEND-11, SEND-12, SEND-15). Strays change nothing."""
-    number = _find(outbox, trace_id, ack.message_id)
-    return outbox if number is None else _accept(outbox, number, ack.message_id, ack.accepted_at, turn)
-
-
-def awaited_slot(outbox: OutboxState, trace_id: str) -> str | None:
-    """The slot of the reaction that waits for this answer; None if none does."""
-    number = outbox.by_trace.get(trace_id) if trace_id else None
-    entry = None if number is None else outbox.entries.get(number)
-    return entry.message_id if entry is not None and entry.event == EVENT_REACTION else None
-
-
-def seen(outbox: OutboxState, message_id: str, turn: Turn) -> OutboxState:
-    """An own message showed up in echo or replay: the hub has it (SEND-16)."""
-    number = outbox.by_message.get(message_id)
-    return outbox if number is None else _accept(outbox, number, message_id, None, turn)
-
-
-def _accept(
-    outbox: OutboxState, number: int, message_id: str | None, accepted_at: int | None, turn: Turn
+def keep_report(
+    outbox: OutboxState, event: KeepReport, online: int | None, turn: Turn, *, is_stopped: bool
 ) -> OutboxState:
-    entry = outbox.entries.get(number)
-    assert entry is not None
-    final = message_id or entry.message_id
-    if final != entry.message_id and entry.event != EVENT_REACTION:
-        turn.emit(AckAnomaly(entry.message_id, final))
-    if entry.command is not None:
-        turn.resolve(entry.command, Receipt(entry.chat_id, final, accepted_at, entry.message_id))
-    else:
-        turn.emit(SendSettled(entry.chat_id, final, accepted=True))
-    return _remove(outbox, number)
-
-
-def refused(
-    outbox: OutboxState,
-    trace_id: str,
-    chat_id: str | None,
-    refusal: Refusal,
-    exempt: str | None,
-    turn: Turn,
-    *,
-    expected: bool = False,
-) -> OutboxState:
-    """``message.error``: terminal for that message, whatever the code (ERR-2, ERR-3, ERR-5); it may gate the chat
-    (ERR-9). ``exempt`` is the direct conversation with the owner (ERR-15), ``expected`` tells that it belongs to
-    something else that we sent."""
-    number = _find(outbox, trace_id, refusal.message_id)
-    if number is None:
-        if not expected:
-            turn.emit(RefusalReceived(chat_id, refusal.message_id, refusal.code, refusal.reason))
-    else:
+    """The message store has answered: transmit what it has, in order (SEND-17). Late answers change nothing."""
+    if isinstance(event, KeepFailed):
+        outbox = outbox_keeping.failed(outbox, event, turn)
+        given_up = is_stopped and outbox.keeping.failures >= turn.policy.save_alarm_after
+        return _without_store(outbox, turn) if given_up else outbox
+    outbox, released = outbox_keeping.kept(outbox, event, turn)
+    for number in released:
         entry = outbox.entries.get(number)
-        chat_id = chat_id or (entry.chat_id if entry is not None else None)
-        outbox = _reject(outbox, number, refusal.code, refusal.reason, turn)
-    return evolve(outbox, gates=close_way(outbox.gates, chat_id, refusal.code, exempt, turn))
+        assert entry is not None
+        gate = blocking(outbox.gates, entry.chat_id, turn)
+        if is_stopped:
+            outbox = remove(outbox, number)
+            if entry.command is not None:
+                turn.resolve(entry.command, StoppedResult(entry.message_id, kept=True))
+        elif gate is not None:
+            outbox = _stopped_by_gate(outbox, number, entry, gate, turn)
+        elif online is not None:
+            outbox = _transmit(outbox, number, online, turn)
+    return outbox
 
 
-def _reject(outbox: OutboxState, number: int, code: str, reason: str | None, turn: Turn) -> OutboxState:
-    entry = outbox.entries.get(number)
-    assert entry is not None
-    if entry.command is not None:
-        turn.resolve(entry.command, SendRejected(entry.chat_id, entry.message_id, code, reason))
-    else:
-        turn.emit(SendSettled(entry.chat_id, entry.message_id, accepted=False, code=code))
-    return _remove(outbox, number)
-
-
-def _remove(outbox: OutboxState, number: int) -> OutboxState:
-    entry = outbox.entries.get(number)
-    if entry is None:
-        return outbox
-    return evolve(
-        outbox,
-        entries=outbox.entries.remove(number),
-        by_trace=outbox.by_trace.remove(entry.trace_id),
-        by_message=outbox.by_message if entry.event == EVENT_REACTION else outbox.by_message.remove(entry.message_id),
-        due=outbox.due.remove(entry.due) if entry.due else outbox.due,
-        queued=outbox.queued.remove(number),
-        told=outbox.told.remove(number),
-    )
+def _without_store(outbox: OutboxState, turn: Turn) -> OutboxState:
+    """Stopped, and the store cannot be written: whoever still waits is told that nothing was kept."""
+    for entry in outbox.entries.values():
+        if entry.command is not None:
+            turn.resolve(entry.command, StoppedResult(entry.message_id))
+    return OutboxState(next_number=outbox.next_number, next_due=outbox.next_due)
 
 
 # --- deadlines and ends --------------------------------------------------------------------------------------------
@@ -310,7 +286,7 @@ def advance(outbox: OutboxState, online: int | None, turn: Turn) -> OutboxState:
         outbox = evolve(outbox, gates=opened)
     while (first := outbox.due.first()) is not None and turn.mono >= first[1][0]:
         outbox = _timed_out(outbox, first[1][1], online, turn)
-    return outbox
+    return outbox_keeping.advance(outbox, turn)
 
 
 def _timed_out(outbox: OutboxState, number: int, online: int | None, turn: Turn) -> OutboxState:
@@ -326,34 +302,51 @@ def _timed_out(outbox: OutboxState, number: int, online: int | None, turn: Turn)
         outbox,
         entries=outbox.entries.set(number, told),
         due=outbox.due.remove(entry.due),
-        told=outbox.told.set(number, None),
+        told=outbox.told if entry.restored else outbox.told.set(number, None),  # that one goes out on each connection
     )
     while len(outbox.told) > turn.policy.undecided_kept and (oldest := outbox.told.first()) is not None:
-        outbox = _remove(outbox, oldest[0])
+        forgotten = outbox.entries.get(oldest[0])
+        assert forgotten is not None
+        decision = SendDecision(forgotten.trace_id, "expired", forgotten.message_id)
+        outbox = end(outbox, oldest[0], decision, turn)
     return outbox
 
 
-def _waiting(outbox: OutboxState) -> Iterator[tuple[int, Entry]]:
-    for entry in outbox.entries.values():
-        if entry.command is not None:
-            yield entry.command, entry
-
-
 def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
-    """Nothing will be sent any more: fail everything that waits, with the logout as the cause (OUT-11)."""
-    for command, _ in _waiting(outbox):
-        turn.resolve(command, LoggedOutResult())
-    return OutboxState(next_number=outbox.next_number, next_due=outbox.next_due)
+    """Nothing will be sent any more: fail everything that waits, with the logout as the cause (OUT-11). A message store
+    is told as well: whoever pairs the agent again must not send what another one has written."""
+    for number, entry in list(outbox.entries.items()):
+        if entry.command is not None:
+            turn.resolve(entry.command, LoggedOutResult())
+        elif entry.restored:
+            turn.emit(SendSettled(entry.chat_id, entry.message_id, accepted=False, code="logged_out"))
+        outcome: Outcome = "expired" if entry.generation or entry.restored else "dropped"
+        outbox = end(outbox, number, SendDecision(entry.trace_id, outcome, entry.message_id), turn)
+    return OutboxState(keeping=outbox.keeping, next_number=outbox.next_number, next_due=outbox.next_due)
 
 
 def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:
-    """The session ends: what was transmitted is undecided, the rest never left."""
-    for command, entry in _waiting(outbox):
-        turn.resolve(command, StoppedResult(entry.message_id, entry.generation > 0))
-    return OutboxState(next_number=outbox.next_number, next_due=outbox.next_due)
+    """The session ends: what was transmitted is undecided, the rest never left. What is on its way into the message
+    store is decided when that has answered."""
+    keeping = outbox.keeping
+    if keeping.retry_at is not None:
+        keeping = evolve(keeping, retry_at=turn.mono)
+    rest = OutboxState(keeping=keeping, next_number=outbox.next_number, next_due=outbox.next_due)
+    for number, entry in outbox.entries.items():
+        if not entry.kept:
+            rest = evolve(
+                rest, entries=rest.entries.set(number, entry), by_trace=rest.by_trace.set(entry.trace_id, number)
+            )
+        elif entry.command is not None:
+            turn.resolve(
+                entry.command, StoppedResult(entry.message_id, entry.generation > 0, kept=turn.config.keep_sends)
+            )
+    return rest
 
 
 def deadline(outbox: OutboxState) -> int | None:
     """Monotonic ms at which `advance` has something to do."""
     first = outbox.due.first()
-    return earliest(None if first is None else first[1][0], gates.deadline(outbox.gates))
+    return earliest(
+        None if first is None else first[1][0], gates.deadline(outbox.gates), outbox_keeping.deadline(outbox.keeping)
+    )

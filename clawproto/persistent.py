@@ -1,8 +1,11 @@
-"""Immutable maps for the frozen state. Setting and removing share all but one path with the old map: O(log16 n).
+"""Immutable maps for the frozen state.
+
+A map of few entries is a dict that is copied for each change. A larger one is a tree; setting and removing share all
+but one path with the old map: O(log16 n). Which of the two depends on the size alone.
 
 Equal contents have equal shape, whatever the history, so equality and hash are structural; each node keeps its hash,
-and after a change only the path is hashed again. Nothing depends on Python's randomized string hash. Nodes are never
-changed either, but not frozen by attrs, which would make the construction of a path three times as long. Wider
+and after a change only the path is hashed again. No order depends on Python's randomized string hash. Maps and nodes
+are never changed either, but not frozen by attrs, which would make their construction three times as long. Wider
 branches would be slower to change: copying one touches the reference count of every child.
 
     _Branch(shift=4, prefix=0)            keys as base-16 digits, most significant first; digits that all keys
@@ -14,9 +17,9 @@ branches would be slower to change: copying one touches the reference count of e
 
 import zlib
 from collections.abc import Iterable, Iterator
-from typing import Generic, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, overload
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -119,13 +122,16 @@ def _leaves(root: _Node[V] | None) -> Iterator[_Leaf[V]]:
 
 # --- the maps ------------------------------------------------------------------------------------------------------
 
+_FEW = 16  # up to so many entries, copying a dict is quicker than copying a path
 
-@frozen(repr=False)
+
+@define(repr=False, eq=False)
 class IntMap(Generic[V]):
     """An immutable map from integers of at least 0, in ascending order of its keys. Hashable if its values are."""
 
+    _few: dict[int, V] | None = field(factory=dict[int, V])  # in ascending order; None: the entries are in the tree
     _root: _Node[V] | None = None
-    _length: int = field(default=0, eq=False)
+    _length: int = 0
 
     @staticmethod
     def of(items: Iterable[tuple[int, W]]) -> "IntMap[W]":
@@ -141,50 +147,95 @@ class IntMap(Generic[V]):
     def get(self, key: int, default: V | D) -> V | D: ...
     def get(self, key: int, default: object = None) -> object:
         """The value of ``key``, or ``default``."""
+        if self._few is not None:
+            return self._few.get(key, default)
         leaf = _find(self._root, key)
         return default if leaf is None else leaf.value
 
     def set(self, key: int, value: V) -> "IntMap[V]":
         """This map with ``key`` set to ``value``. Raises ValueError for a negative key."""
+        few = self._few
+        if few is None:
+            old = _find(self._root, key)
+            if old is not None and old.value is value:
+                return self
+            return IntMap(None, _with(self._root, _Leaf(key, value)), self._length + (old is None))
         if key < 0:
             raise ValueError(f"keys are at least 0, not {key}")
-        old = _find(self._root, key)
-        if old is not None and old.value is value:
-            return self
-        return IntMap(_with(self._root, _Leaf(key, value)), self._length + (old is None))
+        if key in few:
+            return self if few[key] is value else IntMap({**few, key: value}, None, self._length)
+        length = self._length + 1
+        if length > _FEW:
+            return IntMap(None, _with(_tree(few), _Leaf(key, value)), length)
+        few = {**few, key: value}
+        if length > 1 and key < max(few):
+            few = dict(sorted(few.items()))
+        return IntMap(few, None, length)
 
     def remove(self, key: int) -> "IntMap[V]":
         """This map without ``key``; the same map if it has none."""
+        few = self._few
+        if few is not None:
+            if key not in few:
+                return self
+            few = few.copy()
+            del few[key]
+            return IntMap(few, None, self._length - 1)
         if self._root is None or _find(self._root, key) is None:
             return self
-        return IntMap(_without(self._root, key), self._length - 1)
+        root, length = _without(self._root, key), self._length - 1
+        if length > _FEW:
+            return IntMap(None, root, length)
+        return IntMap({leaf.key: leaf.value for leaf in _leaves(root)}, None, length)
 
     def first(self) -> tuple[int, V] | None:
         """The smallest key and its value; None if the map is empty."""
+        if self._few is not None:
+            for pair in self._few.items():
+                return pair
+            return None
         node = self._root
         while isinstance(node, _Branch):
             node = node.children[0]
         return None if node is None else (node.key, node.value)
 
     def __contains__(self, key: int) -> bool:
-        return _find(self._root, key) is not None
+        return key in self._few if self._few is not None else _find(self._root, key) is not None
 
     def __len__(self) -> int:
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        return (leaf.key for leaf in _leaves(self._root))
+        return (key for key, _ in self.items())
 
     def items(self) -> Iterator[tuple[int, V]]:
         """Keys with their values, in ascending order."""
+        if self._few is not None:
+            return iter(self._few.items())
         return ((leaf.key, leaf.value) for leaf in _leaves(self._root))
 
     def values(self) -> Iterator[V]:
         """The values, in ascending order of their keys."""
-        return (leaf.value for leaf in _leaves(self._root))
+        return (value for _, value in self.items())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, IntMap):
+            return NotImplemented
+        them = cast("IntMap[object]", other)
+        return self is other or (self._few == them._few and self._root == them._root)
+
+    def __hash__(self) -> int:
+        return hash(self._root if self._few is None else tuple(self._few.items()))
 
     def __repr__(self) -> str:
         return f"IntMap({dict(self.items())!r})"
+
+
+def _tree(few: dict[int, V]) -> _Node[V] | None:
+    root: _Node[V] | None = None
+    for key, value in few.items():
+        root = _with(root, _Leaf(key, value))
+    return root
 
 
 _Bucket: TypeAlias = tuple[tuple[str, V], ...]
@@ -198,12 +249,13 @@ def _hash(key: str) -> int:
     return zlib.crc32(key.encode("utf-8", "surrogatepass"))
 
 
-@frozen(repr=False)
+@define(repr=False, eq=False)
 class StrMap(Generic[V]):
     """An immutable map from strings, in an order that is the same in every process. Hashable if its values are."""
 
+    _few: dict[str, V] | None = field(factory=dict[str, V])  # as inserted; None: the entries are in the tree
     _buckets: IntMap[_Bucket[V]] = IntMap()
-    _length: int = field(default=0, eq=False)
+    _length: int = 0
 
     @staticmethod
     def of(items: Iterable[tuple[str, W]]) -> "StrMap[W]":
@@ -219,8 +271,8 @@ class StrMap(Generic[V]):
     def get(self, key: str, default: V | D) -> V | D: ...
     def get(self, key: str, default: object = None) -> object:
         """The value of ``key``, or ``default``."""
-        if not self._length:
-            return default
+        if self._few is not None:
+            return self._few.get(key, default)
         for other, value in self._buckets.get(_hash(key), ()):
             if other == key:
                 return value
@@ -228,32 +280,47 @@ class StrMap(Generic[V]):
 
     def set(self, key: str, value: V) -> "StrMap[V]":
         """This map with ``key`` set to ``value``."""
+        few = self._few
+        if few is not None:
+            if few.get(key, _ABSENT) is value:
+                return self
+            few = {**few, key: value}
+            if len(few) <= _FEW:
+                return StrMap(few, _NO_BUCKETS, len(few))
+            return StrMap(None, _filled(few), len(few))
         slot = _hash(key)
         bucket = self._buckets.get(slot)
         if bucket is None:
-            return StrMap(self._buckets.set(slot, ((key, value),)), self._length + 1)
+            return StrMap(None, self._buckets.set(slot, ((key, value),)), self._length + 1)
         others = [pair for pair in bucket if pair[0] != key]
         added = len(others) == len(bucket)
         if not added and self.get(key) is value:
             return self
         others.append((key, value))
         others.sort(key=_key)
-        return StrMap(self._buckets.set(slot, tuple(others)), self._length + added)
+        return StrMap(None, self._buckets.set(slot, tuple(others)), self._length + added)
 
     def remove(self, key: str) -> "StrMap[V]":
         """This map without ``key``; the same map if it has none."""
-        if not self._length:
-            return self
+        few = self._few
+        if few is not None:
+            if key not in few:
+                return self
+            few = few.copy()
+            del few[key]
+            return StrMap(few, _NO_BUCKETS, self._length - 1)
         slot = _hash(key)
         before = self._buckets.get(slot, ())
         bucket = tuple([pair for pair in before if pair[0] != key])
         if len(bucket) == len(before):
             return self
-        buckets = self._buckets.set(slot, bucket) if bucket else self._buckets.remove(slot)
-        return StrMap(buckets, self._length - 1)
+        buckets, length = self._buckets.set(slot, bucket) if bucket else self._buckets.remove(slot), self._length - 1
+        if length > _FEW:
+            return StrMap(None, buckets, length)
+        return StrMap({key: value for bucket in buckets.values() for key, value in bucket}, _NO_BUCKETS, length)
 
     def __contains__(self, key: str) -> bool:
-        return bool(self._length) and any(other == key for other, _ in self._buckets.get(_hash(key), ()))
+        return self.get(key, _ABSENT) is not _ABSENT
 
     def __len__(self) -> int:
         return self._length
@@ -263,11 +330,39 @@ class StrMap(Generic[V]):
 
     def items(self) -> Iterator[tuple[str, V]]:
         """Keys with their values."""
+        if self._few is not None:
+            return iter(sorted(self._few.items(), key=_place))
         return (pair for bucket in self._buckets.values() for pair in bucket)
 
     def values(self) -> Iterator[V]:
         """The values."""
         return (value for _, value in self.items())
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, StrMap):
+            return NotImplemented
+        them = cast("StrMap[object]", other)
+        return self is other or (self._few == them._few and self._buckets == them._buckets)
+
+    def __hash__(self) -> int:
+        return hash(self._buckets if self._few is None else frozenset(self._few.items()))
+
     def __repr__(self) -> str:
         return f"StrMap({dict(self.items())!r})"
+
+
+_ABSENT: Final = object()
+_NO_BUCKETS: Final[IntMap[Any]] = IntMap()
+
+
+def _place(pair: tuple[str, object]) -> tuple[int, str]:
+    """The order of the tree, so that it does not change with the size."""
+    return _hash(pair[0]), pair[0]
+
+
+def _filled(few: dict[str, V]) -> IntMap[_Bucket[V]]:
+    buckets: IntMap[_Bucket[V]] = IntMap()
+    for key, value in few.items():
+        slot = _hash(key)
+        buckets = buckets.set(slot, tuple(sorted((*buckets.get(slot, ()), (key, value)), key=_key)))
+    return buckets

@@ -49,6 +49,7 @@ class Policy:
     save_retry_first_ms: int = _ms(100)  # REF-10
     save_retry_max_ms: int = _ms(5 * SECOND_MS)  # REF-10
     save_alarm_after: int = 3  # REF-10
+    keep_batch: int = field(default=512, validator=ge(1))  # changes in one `Keep`
     record_intent: bool = True  # REF-46
     credential_poll_ms: int | None = field(default=2 * SECOND_MS, validator=_POSITIVE)  # OUT-8; None: no polling
 

@@ -22,10 +22,12 @@ class StoppedResult:
     Attributes:
         message_id: of a send; None for other commands.
         transmitted: whether the message left at least once.
+        kept: it is in the message store, and goes out at the next start under the same id.
     """
 
     message_id: str | None = None
     transmitted: bool = False
+    kept: bool = False
 
 
 # --- refresh (REF-19) ----------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from clawproto import (
     indicator,
     link,
     outbox,
+    outbox_answers,
+    outbox_keeping,
     pairing,
     rest,
     signals,
@@ -37,6 +39,8 @@ from clawproto.events import (
     FrameReceived,
     HttpAnswered,
     HttpFailed,
+    KeepFailed,
+    Kept,
     Opened,
     OpenFailed,
     ReceiverPaused,
@@ -53,11 +57,12 @@ from clawproto.events import (
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.link import CODE_TOO_LARGE
-from clawproto.link_state import Down, Ended, generation, is_online
+from clawproto.link_state import Down, Ended, Online, generation, is_online
 from clawproto.results import LoggedOutResult, StoppedResult
 from clawproto.state import State
 from clawproto.timing import earliest
 from clawproto.tokens_state import guard, is_in_flight, is_settled
+from clawproto.traffic import Traffic
 from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
 
 
@@ -73,11 +78,18 @@ def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect,
     """
     _check(state, event)
     turn = Turn(state.config, state.counters, now)
-    after = _settle_signals(_dispatch(state, event, turn), turn)
-    after = _advance(after, turn)
-    deadline = _deadline(after, turn)
-    if after.counters is not turn.counters or after.deadline != deadline:
-        after = evolve(after, counters=turn.counters, deadline=deadline)
+    after = _dispatch(state, event, turn)
+    if not turn.signals and not isinstance(event, Tick) and _is_traffic(state, after, turn):
+        deadline = earliest(state.calm_until, _traffic_deadline(after, turn))
+        if deadline is None or turn.mono < deadline:  # nothing has fallen due: there is no more to do
+            if after.counters is not turn.counters or after.deadline != deadline:
+                after = evolve(after, counters=turn.counters, deadline=deadline)
+            return after, tuple(turn.effects)
+    after = _advance(_settle_signals(after, turn), turn)
+    calm = _calm_until(after, turn)
+    deadline = earliest(calm, _traffic_deadline(after, turn))
+    if after.counters is not turn.counters or after.deadline != deadline or after.calm_until != calm:
+        after = evolve(after, counters=turn.counters, deadline=deadline, calm_until=calm)
     return after, tuple(turn.effects)
 
 
@@ -85,6 +97,8 @@ def _check(state: State, event: Event) -> None:
     if isinstance(event, Start):
         if state.started:
             raise Misuse("the session was started before")
+        if event.sends and not state.config.keep_sends:
+            raise Misuse("kept sends were given to a session that keeps none")
     elif not state.started:
         raise Misuse(f"{type(event).__name__} before Start")
 
@@ -98,12 +112,7 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
         case Settle(delivery=delivery):
             return evolve(state, inbox=inbox.settle(state.inbox, delivery, turn))
         case Start():
-            return evolve(
-                state,
-                started=True,
-                tokens=tokens.start(state.tokens, event, turn),
-                link=link.start(state.link, turn),
-            )
+            return _start(state, event, turn)
         case Stop():
             return _stop(state, turn)
         case CredentialsLoaded():
@@ -118,6 +127,9 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             return evolve(state, link=link.open_failed(state.link, event, turn))
         case Closed():
             return _closed(state, event, turn)
+        case Kept() | KeepFailed():
+            online, over = connection.online_generation(state), state.tokens.stopped
+            return evolve(state, outbox=outbox.keep_report(state.outbox, event, online, turn, is_stopped=over))
         case HttpAnswered() | HttpFailed():
             return _http_report(state, event, turn)
         case Stored() | StoreConflicted() | StoreFailed() | Reloaded():
@@ -129,6 +141,13 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _start(state: State, event: Start, turn: Turn) -> State:
+    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event)
+    if begun.status == "logged-out":  # the process ended before the store had been told
+        sending = outbox.logged_out(sending, turn)
+    return evolve(state, started=True, tokens=begun, link=link.start(state.link, turn), outbox=sending)
 
 
 def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = False) -> State:
@@ -166,7 +185,7 @@ def _closed(state: State, event: Closed, turn: Turn) -> State:
     if event.generation != generation(state.link):
         return state
     if event.code == CODE_TOO_LARGE:
-        state = evolve(state, outbox=outbox.frame_too_large(state.outbox, event.generation, turn))
+        state = evolve(state, outbox=outbox_answers.frame_too_large(state.outbox, event.generation, turn))
     asked_for = is_online(state.link) and history.is_confirmation(state.reset, event.generation, event.code)
     if asked_for:
         state = connection.reset_confirmed(state, turn)
@@ -273,7 +292,33 @@ def _advance_activities(state: State, turn: Turn) -> State:
     return state
 
 
-def _deadline(state: State, turn: Turn) -> int | None:
+def _is_traffic(before: State, after: State, turn: Turn) -> bool:
+    """Whether the step has changed nothing but link, inbox and sends of a live connection, so nobody else is asked:
+    what they wait for is in their deadlines, or shows on the wall clock, which may jump (TOK-21)."""
+    return (
+        after.tokens is before.tokens
+        and after.signals is before.signals
+        and after.streams is before.streams
+        and after.drafts is before.drafts
+        and after.typing is before.typing
+        and after.reset is before.reset
+        and after.pairing is before.pairing
+        and isinstance(after.link.phase, Online)
+        and isinstance(before.link.phase, Online)
+        and after.outbox.gates is before.outbox.gates
+        and not after.tokens.stopped
+        and not tokens.is_due_by_wall(after.tokens, turn)
+        and not len(after.signals.cards)
+    )
+
+
+def _traffic_deadline(state: State, turn: Turn) -> int | None:
+    return earliest(
+        link.deadline(state.link, state.tokens, turn), inbox.deadline(state.inbox), outbox.deadline(state.outbox)
+    )
+
+
+def _calm_until(state: State, turn: Turn) -> int | None:
     return earliest(
         indicator.deadline(state.typing),
         signals.deadline(state.signals, state.tokens.offset, turn),
@@ -281,16 +326,14 @@ def _deadline(state: State, turn: Turn) -> int | None:
         drafts.deadline(state.drafts) if len(state.drafts) else None,
         history.deadline(state.reset),
         tokens.deadline(state.tokens, turn),
-        link.deadline(state.link, state.tokens, turn),
-        inbox.deadline(state.inbox),
-        outbox.deadline(state.outbox),
         pairing.deadline(state.pairing),
     )
 
 
 def is_finished(state: State) -> bool:
     """Whether the session was stopped, its socket is closed, and nothing is on its way to server or store."""
-    return isinstance(state.link.phase, Ended) and is_settled(state.tokens) and state.pairing is None
+    stored = is_settled(state.tokens) and state.pairing is None and outbox_keeping.is_idle(state.outbox.keeping)
+    return isinstance(state.link.phase, Ended) and stored
 
 
 class Session:
@@ -305,20 +348,38 @@ class Session:
 
     def __init__(self, config: Config) -> None:
         self._state = State(config)
+        self._traffic: Traffic | None = None
+
+    @classmethod
+    def of(cls, state: State) -> "Session":
+        """A session that goes on from ``state``, which stays as it is."""
+        session = cls(state.config)
+        session._state = state
+        return session
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        self._state, effects = step(self._state, event, now)
+        if isinstance(event, FrameReceived | Settle):
+            traffic = self._traffic
+            if traffic is None:
+                traffic = self._traffic = Traffic.begin(self._state)
+            if traffic is not None:
+                effects = traffic.handle(event, now)
+                if effects is not None:
+                    return effects
+        self._state, effects = step(self.state, event, now)
         return effects
 
     @property
     def state(self) -> State:
         """The whole state, a hashable value."""
+        if self._traffic is not None:
+            self._state, self._traffic = self._traffic.state(), None
         return self._state
 
     def next_deadline(self) -> int | None:
         """When to hand in a `Tick` at the latest: monotonic milliseconds, None for never."""
-        return self._state.deadline
+        return self._state.deadline if self._traffic is None else self._traffic.deadline
 
     @property
     def is_ready(self) -> bool:

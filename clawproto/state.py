@@ -26,12 +26,14 @@ class State:
         started: `clawproto.events.Start` has come.
         connected: inbox and outbox have been told of the socket that is online now.
         deadline: monotonic ms of the next thing to do, None for never.
+        calm_until: the same of all machines but link, inbox and outbox, when they were last asked.
     """
 
     config: Config
     started: bool = False
     connected: bool = False
     deadline: int | None = None
+    calm_until: int | None = None
     counters: Counters = Counters()
     tokens: TokenState = TokenState()
     link: LinkState = LinkState()

@@ -17,6 +17,7 @@ from attrs import fields, has
 
 from clawproto.journal_encoding import class_of, classes, is_default, told_fields, type_name
 from clawproto.persistent import IntMap, StrMap, is_node
+from clawproto.recent import Block
 from clawproto.redaction import Redactor
 from clawproto.secret import Secret
 from clawproto.state import State
@@ -79,7 +80,7 @@ class StateHasher:
             return b"l" + _digest(*map(self._part, cast("tuple[object, ...] | list[object]", value)))
         if isinstance(value, Secret):
             return b"t" + self._redactor.secret(value).reveal().encode("utf-8", "surrogatepass")
-        if is_node(value):
+        if is_node(value) or isinstance(value, Block):
             return b"m" + self._node(value)
         if has(class_of(value)):
             return b"o" + self._attrs(self._redactor.value(value))
@@ -98,7 +99,7 @@ class StateHasher:
         return _digest(*parts)
 
     def _node(self, node: object) -> bytes:
-        """A node of a map keeps its digest as long as it lives."""
+        """A part of a map or memory keeps its digest as long as it lives."""
         key = id(node)
         known = self._nodes.get(key)
         if known is not None:

@@ -106,7 +106,7 @@ class _Reader:
             self._effect(_object(effect))
         changed = _object(line.source.get("changed"))
         if "link.phase" in changed:
-            self._phase_begins(str(_object(changed["link.phase"]).get("is", "?")))
+            self._phase_begins(str(_object(changed["link.phase"]).get("is", "?")).rpartition(".")[2])
         if line.source.get("unlike") is True:
             self._mark("failures", "the real session did something else here", failure=True)
 

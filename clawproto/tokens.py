@@ -183,6 +183,12 @@ def advance(tokens: TokenState, turn: Turn) -> TokenState:
     return tokens
 
 
+def is_due_by_wall(tokens: TokenState, turn: Turn) -> bool:
+    """Whether `advance` has something to do because the wall clock has come so far, or has jumped (TOK-21)."""
+    due = tokens.proactive_at
+    return due is not None and turn.wall >= due and (tokens.can_refresh and turn.mono >= _allowed_at(tokens, turn))
+
+
 def _ask_store_again(tokens: TokenState, turn: Turn) -> TokenState:
     phase = tokens.phase
     if isinstance(phase, Saving) and phase.retry_at is not None and turn.mono >= phase.retry_at:

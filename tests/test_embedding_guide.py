@@ -48,7 +48,7 @@ def test_a_report_carries_the_number_of_its_effect(row: list[str]) -> None:
 
 
 def test_the_table_of_the_engine_names_what_it_has() -> None:
-    engine = Engine(Session.__new__(Session), now=lambda: pytest.fail("no step is made"))
+    engine = Engine(Session.__new__(Session), now=lambda: pytest.fail("no step is made"), keeps_messages=True)
     for row in rows("## A third driver"):
         for path in re.findall(r"`([a-z_.]+)", row[0]):
             found: object = engine

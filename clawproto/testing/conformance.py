@@ -8,12 +8,12 @@ Give it a `clawproto.testing.stage.DriverAdapter` for the loop in question, and 
 
 Each check meets a scripted peer on real sockets and raises AssertionError if the driver does not do what it should.
 Rules: AUTH-2, AUTH-9, CLOSE-5, CLOSE-12, ENV-12, HB-2, HB-8, OUT-2, OUT-3, OUT-8, OUT-11, R2-9, REF-9, REF-10, REF-12,
-REF-29, REF-32, REF-36, REF-43, REF-48, REST-4, SEND-20.
+REF-29, REF-32, REF-36, REF-43, REF-48, REST-4, R2-10, SEND-5, SEND-15, SEND-17, SEND-20.
 """
 
 from types import ModuleType
 
-from clawproto.testing.driver_checks import activities, application, cancelling, ending, sockets, tokens
+from clawproto.testing.driver_checks import activities, application, cancelling, durability, ending, sockets, tokens
 from clawproto.testing.stage import Check, run_check
 
 __all__ = ["CHECKS", "run_check"]
@@ -24,5 +24,7 @@ def _checks(module: ModuleType) -> tuple[Check, ...]:
 
 
 CHECKS: tuple[Check, ...] = tuple(
-    check for module in (cancelling, ending, sockets, tokens, application, activities) for check in _checks(module)
+    check
+    for module in (cancelling, ending, sockets, tokens, application, activities, durability)
+    for check in _checks(module)
 )

@@ -1,4 +1,4 @@
-"""The invariants I1 to I13 as one function, to be called after every step of a session.
+"""The invariants I1 to I14 as one function, to be called after every step of a session.
 
     history = History()
     after, effects = step(before, event, now)
@@ -13,6 +13,7 @@ I5  Logout only when the store has nothing       none is in the past
     newer                                    I12 with a healthy hub and disk every state leads to Ready, or to a
 I6  the floor between flights                    logout (see `clawproto.testing.liveness`)
 I13 a stream of ours adds up piece by piece, and ends at most once
+I14 with a message store nothing is transmitted before it is kept, and one batch is under way at most
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from attrs import evolve, field, frozen
 from clawproto.credentials import TokenPair
 from clawproto.effects import (
     Effect,
+    Keep,
     Logout,
     Open,
     Persist,
@@ -42,6 +44,8 @@ from clawproto.events import (
     FinishStream,
     HttpAnswered,
     HttpFailed,
+    KeepFailed,
+    Kept,
     OpenStream,
     Pair,
     React,
@@ -59,7 +63,9 @@ from clawproto.events import (
 )
 from clawproto.http import HttpRequest
 from clawproto.instant import Instant
+from clawproto.keeping import KeptSend
 from clawproto.link_state import Closing, Greeting, Online, Opening, Waiting
+from clawproto.outbox_keeping import is_idle
 from clawproto.rest_format import Refused, Rotated, classify_refresh
 from clawproto.session import is_finished
 from clawproto.state import State
@@ -84,6 +90,8 @@ class History:
         resolved: commands resolved so far.
         messages: digest of the payload by message id.
         streams: our streams by message id: text so far, number of pieces, whether it has ended.
+        keeping: the batch that the message store has been given and has not answered.
+        kept: trace ids of the sends that it has.
         flight_began: monotonic ms of the last flight's begin.
         ended: Stop has come.
         logged_out: a Logout is in force.
@@ -97,6 +105,8 @@ class History:
     resolved: frozenset[int] = frozenset()
     messages: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     streams: tuple[tuple[str, tuple[str, int, bool]], ...] = field(default=(), repr=False)
+    keeping: Keep | None = field(default=None, repr=False)
+    kept: frozenset[str] = field(default=frozenset(), repr=False)
     flight_began: int | None = None
     ended: bool = False
     logged_out: bool = False
@@ -168,7 +178,17 @@ def _note_event(history: History, before: State, event: Event) -> History:
         ):
             _require(command not in history.open_commands | history.resolved, "I9", f"the test reuses {command}")
             history = evolve(history, open_commands=history.open_commands | {command})
-        case Start() | CredentialsLoaded():
+        case Kept(operation=operation) | KeepFailed(operation=operation):
+            batch = history.keeping
+            if batch is not None and batch.operation == operation:
+                stored = batch.changes if isinstance(event, Kept) else ()
+                added = {change.trace_id for change in stored if isinstance(change, KeptSend)}
+                history = evolve(history, keeping=None, kept=history.kept | added)
+        case Start(sends=sends):
+            known = tuple((kept.message_id, _digest_of(json.loads(kept.payload))) for kept in sends)
+            history = evolve(history, messages=known, kept=frozenset(kept.trace_id for kept in sends))
+            history = evolve(history, logged_out=False)
+        case CredentialsLoaded():
             history = evolve(history, logged_out=False)
         case _:
             pass
@@ -214,6 +234,9 @@ def _check_effect(history: History, before: State, event: Event, now: Instant, e
             return evolve(history, logged_out=True)
         case SendFrame():
             history = _check_frame(history, before, event, effect, after)
+        case Keep():
+            _require(history.keeping is None, "I14", "two batches are under way")
+            history = evolve(history, keeping=effect)
         case RequestHttp(purpose="rest"):
             _require(not history.ended and after.tokens.status == "usable", "I7", "a REST call after the end")
         case Resolve(command=command):
@@ -278,8 +301,10 @@ def _check_frame(history: History, before: State, event: Event, effect: SendFram
         _require(1 <= payload["dseq"] <= stream.mark, "I8", "an ack passes the mark")
     if effect.event in _STREAM:
         return _check_stream(history, effect.event, payload)
+    if effect.event in ("message.send", "message.reply", "message.reaction") and before.config.keep_sends:
+        _require(frame["trace_id"] in history.kept, "I14", f"{effect.event} goes out before it was kept")
     if effect.event in ("message.send", "message.reply"):
-        digest = hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
+        digest = _digest_of(payload)
         known = dict(history.messages)
         before_digest = known.get(payload["message_id"])
         number = after.outbox.by_message.get(payload["message_id"])
@@ -287,6 +312,10 @@ def _check_frame(history: History, before: State, event: Event, effect: SendFram
             _require(before_digest == digest, "I10", "a retransmission differs")
         history = evolve(history, messages=(*history.messages[-256:], (payload["message_id"], digest)))
     return history
+
+
+def _digest_of(payload: object) -> str:
+    return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
 
 _STREAM = ("message.created", "message.add", "message.done", "message.failed")
@@ -331,4 +360,6 @@ def _check_deadline(event: Event, now: Instant, after: State) -> None:
     )
     phase = after.tokens.phase
     awaiting = awaiting or (isinstance(phase, Saving) and phase.operation is None)
+    keeping = after.outbox.keeping
+    awaiting = awaiting or (keeping.operation is None and not is_idle(keeping))
     _require(not awaiting or after.deadline is not None, "I11", "something is awaited without a deadline")

@@ -16,6 +16,7 @@ from clawproto.events import (
     Event,
     FrameReceived,
     HttpAnswered,
+    Kept,
     Opened,
     ReceiverResumed,
     Reloaded,
@@ -25,6 +26,7 @@ from clawproto.events import (
 from clawproto.http import HttpAnswer
 from clawproto.instant import Instant
 from clawproto.link_state import Closing, Greeting, Online, Opening, Waiting
+from clawproto.outbox_keeping import is_idle
 from clawproto.rest_format import device_id_problem
 from clawproto.session import step
 from clawproto.state import State
@@ -55,7 +57,7 @@ def outcome_if_healthy(state: State, now: Instant) -> Outcome | None:
 def _arrived(state: State) -> Outcome | None:
     tokens = state.tokens
     if isinstance(tokens.phase, Idle):
-        if isinstance(state.link.phase, Online) and not state.link.overrun:
+        if isinstance(state.link.phase, Online) and not state.link.overrun and is_idle(state.outbox.keeping):
             return "ready"
         if tokens.status == "logged-out":
             return "logged-out"
@@ -68,7 +70,9 @@ def _arrived(state: State) -> Outcome | None:
 
 def _next(state: State, now: Instant) -> Event | None:
     """The good answer to whatever is under way, or None if only time can help."""
-    return _token_answer(state, now) or _socket_answer(state, now)
+    operation = state.outbox.keeping.operation
+    stored = None if operation is None else Kept(operation)
+    return _token_answer(state, now) or stored or _socket_answer(state, now)
 
 
 def _token_answer(state: State, now: Instant) -> Event | None:

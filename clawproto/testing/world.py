@@ -13,47 +13,14 @@ the hub asks for is put into one queue and done in turn, so nothing happens with
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from attrs import evolve
-
-from clawproto.app_events import AppEvent
 from clawproto.config import Config, Features
 from clawproto.credentials import Credentials, Identity, TokenPair
-from clawproto.effects import (
-    Abort,
-    Close,
-    Effect,
-    Emit,
-    Logout,
-    Open,
-    Persist,
-    Reconnect,
-    RecordIntent,
-    Reload,
-    RememberDevice,
-    RequestHttp,
-    RequestRefresh,
-    Resolve,
-    SendFrame,
-    Swap,
-)
 from clawproto.events import (
-    Closed,
-    Command,
     Event,
-    FrameReceived,
     HttpAnswered,
     HttpFailed,
-    Opened,
-    OpenFailed,
-    Reloaded,
-    Settle,
-    Start,
-    Stop,
-    StoreConflicted,
-    Stored,
     Tick as SessionTick,
 )
 from clawproto.http import HttpAnswer, HttpRequest
@@ -71,160 +38,15 @@ from clawproto.hub import (
     SendPing,
     SendText,
     SocketClosed,
-    SocketOpened,
-    SocketText,
     SocketWritten,
     Tick as HubTick,
 )
 from clawproto.instant import Instant
 from clawproto.policy import Policy
-from clawproto.results import Result
 from clawproto.secret import Secret
-from clawproto.session import Session
+from clawproto.testing.member import Member as Member, SettleMode as SettleMode
 
 START = Instant(1_790_000_000_000, 1_000)
-SettleMode: TypeAlias = Literal["auto", "explicit"]
-
-
-class Member:
-    """One session in the world.
-
-    Attributes:
-        record: what its store holds.
-        told: everything that the application was told, oldest first.
-        results: how commands were resolved, by number.
-        held: with explicit settling, delivery numbers of what the application has and is not done with.
-        frames_up, frames_down: texts of all frames, oldest first, if the world records them.
-        reachable: while False, no socket can be opened.
-    """
-
-    def __init__(self, world: "World", config: Config, record: Credentials, settle: SettleMode) -> None:
-        self.session = Session(config)
-        self.record: Credentials = record
-        self.told: list[AppEvent] = []
-        self.results: dict[int, Result] = {}
-        self.held: dict[int, AppEvent] = {}
-        self.frames_up: list[str] = []
-        self.frames_down: list[str] = []
-        self.reachable = True
-        self._world = world
-        self._settle = settle
-        self._commands = 0
-        self._sockets: dict[int, int] = {}  # generation to number at the hub
-
-    # --- the application's side ---
-
-    def give(self, build: Callable[[int], Command]) -> int:
-        """Give a command; returns its number."""
-        self._commands += 1
-        self.handle(build(self._commands))
-        return self._commands
-
-    def settle(self, delivery: int) -> None:
-        """The application is done with something."""
-        if self.held.pop(delivery, None) is not None:
-            self.handle(Settle(delivery))
-
-    def stop(self) -> None:
-        self.handle(Stop())
-
-    def of(self, kind: type[AppEvent]) -> list[AppEvent]:
-        """What it was told, of one kind."""
-        return [event for event in self.told if isinstance(event, kind)]
-
-    # --- the network's side ---
-
-    def cut(self) -> None:
-        """Every socket breaks; both sides notice."""
-        for generation, conn in list(self._sockets.items()):
-            del self._sockets[generation]
-            self._world.to_hub(SocketClosed(conn))
-            self.handle(Closed(generation, 1006))
-        self._world.settle_down()
-
-    # --- inside ---
-
-    def handle(self, event: Event) -> None:
-        """Feed the session, and put what it asks for into the world's queue."""
-        for effect in self.session.handle(event, self._world.now):
-            self._world.later(self._carry_out, effect)
-        self._world.settle_down()
-
-    def receive(self, conn: int, text: str) -> bool:
-        """A frame from the hub; False if that socket is gone."""
-        for generation, number in self._sockets.items():
-            if number == conn:
-                if self._world.records:
-                    self.frames_down.append(text)
-                self.handle(FrameReceived(generation, text))
-                return True
-        return False
-
-    def closed(self, conn: int, code: int, reason: str) -> None:
-        """The hub has ended a socket."""
-        for generation, number in list(self._sockets.items()):
-            if number == conn:
-                del self._sockets[generation]
-                self.handle(Closed(generation, code, reason))
-
-    def _carry_out(self, effect: Effect) -> None:
-        match effect:
-            case Open(generation):
-                if not self.reachable:
-                    self.handle(OpenFailed(generation, "unreachable"))
-                    return
-                self._sockets[generation] = self._world.connect(self)
-                self.handle(Opened(generation))
-                self._world.to_hub(SocketOpened(self._sockets[generation]))
-            case SendFrame(generation, text):
-                if (conn := self._sockets.get(generation)) is not None:
-                    if self._world.records:
-                        self.frames_up.append(text)
-                    self._world.to_hub(SocketText(conn, text))
-            case Close(generation) | Reconnect(generation) | Abort(generation):
-                conn = self._sockets.pop(generation, None)
-                if conn is not None:
-                    self._world.to_hub(SocketClosed(conn))
-                    if not isinstance(effect, Abort):
-                        self.handle(Closed(generation, 1000))
-            case RequestRefresh(request, http) | RequestHttp(request, http):
-                self._world.request(self, request, http)
-            case RecordIntent() | Persist() | Logout() | Reload():
-                self.handle(self._store(effect))
-            case RememberDevice(device_id):
-                self.record = evolve(self.record, identity=evolve(self.record.identity, socket_device_id=device_id))
-            case Emit(event, delivery):
-                self.told.append(event)
-                if delivery is not None and self._settle == "auto":
-                    self.handle(Settle(delivery))
-                elif delivery is not None:
-                    self.held[delivery] = event
-            case Resolve(command, result):
-                self.results[command] = result
-            case Swap():
-                pass
-
-    def _store(self, effect: RecordIntent | Persist | Logout | Reload) -> Event:
-        """A store that never fails, in one value."""
-        record = self.record
-        match effect:
-            case RecordIntent(operation, intent):
-                if record.generation != intent.generation:
-                    return StoreConflicted(operation, record)
-                self.record = evolve(record, intent=intent)
-            case Persist(operation, credentials, replaces):
-                if replaces is not None and record.generation != replaces:
-                    return StoreConflicted(operation, record)
-                self.record = evolve(credentials, intent=None, refused=None)
-            case Logout(operation, refused=refused, replaces=replaces):
-                if record.generation != replaces:
-                    return StoreConflicted(operation, record)
-                self.record = evolve(
-                    record, tokens=None, generation=record.generation + 1, intent=None, refused=refused
-                )
-            case Reload(operation):
-                return Reloaded(operation, record)
-        return Stored(operation, self.record.generation)
 
 
 class World:
@@ -232,6 +54,9 @@ class World:
 
     Args:
         records: keep the text of every frame at its member.
+
+    Attributes:
+        after_each: called after each thing that was done: the place for a crash in the middle.
     """
 
     def __init__(self, settings: HubSettings | None = None, *, seed: bytes = b"world", records: bool = True) -> None:
@@ -239,8 +64,9 @@ class World:
         self.hub = Hub(settings or HubSettings(), seed, self.now)
         self.members: list[Member] = []
         self.records = records
+        self.after_each: Callable[[], None] = lambda: None
         self._by_conn: dict[int, Member] = {}
-        self._requests: dict[int, tuple[Member, int]] = {}
+        self._requests: dict[int, tuple[Member, int, int]] = {}
         self._numbers = 0
         self._queue: deque[Callable[[], None]] = deque()
         self._settling = False
@@ -255,24 +81,33 @@ class World:
         settle: SettleMode = "auto",
         agent_id: str | None = None,
         conversation_id: str | None = None,
+        kind: "Callable[[World, Config, Credentials, SettleMode], Member] | None" = None,
     ) -> Member:
-        """A session of this user on this device, started with tokens that the hub has just issued."""
+        """A session of this user on this device, started with tokens that the hub has just issued.
+
+        Args:
+            kind: another kind of member, for instance `clawproto.testing.durable_member.durable`.
+        """
         issued = self.hub.issue_tokens(user_id, device_id)
         identity = Identity(
             user_id, device_id, "http://hub", "ws://hub/ws", agent_id=agent_id, conversation_id=conversation_id
         )
         pair = TokenPair(Secret(issued["access_token"]), Secret(issued["refresh_token"]), self.now.wall_ms)
-        self._numbers += 1
         config = Config(
-            seed=self._numbers.to_bytes(16, "big"),
+            seed=self.fresh_seed(),
             policy=policy or Policy(),
             capabilities=(features or Features()).capabilities,
         )
         record = Credentials(identity, pair, 1)
-        member = Member(self, config, record, settle)
+        member = (kind or Member)(self, config, record, settle)
         self.members.append(member)
-        member.handle(Start(record))
+        member.begin()
         return member
+
+    def fresh_seed(self) -> bytes:
+        """Of a session; no two are equal."""
+        self._numbers += 1
+        return self._numbers.to_bytes(16, "big")
 
     def control(self, action: Callable[[Hub], object]) -> None:
         """Do something to the hub, and carry out what it asks for: ``world.control(lambda hub: hub.kick())``."""
@@ -288,13 +123,13 @@ class World:
         until = self.now.mono_ms + milliseconds
         self.settle_down()
         while True:
-            dues = [member.session.next_deadline() for member in self.members] + [self.hub.next_deadline()]
+            dues = [member.next_deadline() for member in self.members] + [self.hub.next_deadline()]
             due = min((one for one in dues if one is not None), default=None)
             if due is None or due > until:
                 break
             self._go_to(max(due, self.now.mono_ms))
             for member in self.members:
-                deadline = member.session.next_deadline()
+                deadline = member.next_deadline()
                 if deadline is not None and deadline <= self.now.mono_ms:
                     member.handle(SessionTick())
             deadline = self.hub.next_deadline()
@@ -321,9 +156,9 @@ class World:
 
     # --- for members ---
 
-    def later(self, action: Callable[[Effect], None], effect: Effect) -> None:
+    def later(self, action: Callable[[], None]) -> None:
         """Do this in its turn."""
-        self._queue.append(partial(action, effect))
+        self._queue.append(action)
 
     def settle_down(self) -> None:
         """Do everything that is to be done now."""
@@ -333,6 +168,7 @@ class World:
         try:
             while self._queue:
                 self._queue.popleft()()
+                self.after_each()
         finally:
             self._settling = False
 
@@ -349,7 +185,7 @@ class World:
     def request(self, member: Member, request: int, http: HttpRequest) -> None:
         """Pass an HTTP request on."""
         self._numbers += 1
-        self._requests[self._numbers] = (member, request)
+        self._requests[self._numbers] = (member, request, member.life)
         parts = urlsplit(http.url)
         headers = {name.lower(): value for name, value in http.headers}
         self.to_hub(
@@ -375,8 +211,11 @@ class World:
                 self._by_conn[conn].closed(conn, 1006, "")
                 self.to_hub(SocketClosed(conn))
             case HttpRespond(number, status, headers, body):
-                member, request = self._requests.pop(number)
-                member.handle(HttpAnswered(request, HttpAnswer(status, headers, body)))
+                self._reply(number, lambda request: HttpAnswered(request, HttpAnswer(status, headers, body)))
             case HttpDrop(number):
-                member, request = self._requests.pop(number)
-                member.handle(HttpFailed(request, sent=True, detail="dropped"))
+                self._reply(number, lambda request: HttpFailed(request, sent=True, detail="dropped"))
+
+    def _reply(self, number: int, build: Callable[[int], Event]) -> None:
+        member, request, life = self._requests.pop(number)
+        if life == member.life:
+            member.handle(build(request))

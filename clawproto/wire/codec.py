@@ -19,6 +19,7 @@ from clawproto.wire import json_backend
 from clawproto.wire.fragments import KNOWN_KINDS
 from clawproto.wire.json_text import plain, write, write_exactly
 from clawproto.wire.payloads import read_payload, read_peer
+from clawproto.wire.quick import read_quickly
 from clawproto.wire.structure import optional_integer, optional_string
 from clawproto.wire.values import BadFrame, Frame
 
@@ -26,6 +27,10 @@ VERSION: Final = "2"
 PROTOCOL_VERSION: Final = 2
 MESSAGE_ID_LIMIT: Final = 512  # bytes, LIM-4
 EXCERPT_LIMIT: Final = 200
+
+_BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
+_MARK: Final = '"message.'
+_MARK_BYTES: Final = _MARK.encode()
 
 # --- downlinks -----------------------------------------------------------------------------------------------------
 
@@ -57,6 +62,10 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     """
     if _exceeds(data, limit):
         return BadFrame("too-long", excerpt(data))
+    if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
+        quick = read_quickly(data)
+        if quick is not None:
+            return quick
     try:
         source = json_backend.loads(data)
     except json_backend.NotJson as error:
@@ -85,6 +94,19 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
         dseq is None and "dseq" in source,
         get("ciphertext_fragments"),
     )
+
+
+def decode_message(data: str | bytes, limit: int) -> Frame | None:
+    """The frame, if it looks like a message and is quickly read: None says nothing about it."""
+    if _exceeds(data, limit):
+        return None
+    if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
+        return read_quickly(data)
+    beginning = data[:_BEGINNING]
+    if not (_MARK in beginning if isinstance(beginning, str) else _MARK_BYTES in beginning):
+        return None
+    frame = decode(data, limit)
+    return frame if isinstance(frame, Frame) else None
 
 
 # --- uplinks -------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def _object(value: Json) -> _Object:
     return value if type(value) is dict else _NOTHING
 
 
-def _read_reply(value: Json) -> Reply | None:
+def read_reply(value: Json) -> Reply | None:
     """``context.reply``; None unless it says which message it answers."""
     source = _object(value)
     message_id = source.get("reply_to_msg_id")
@@ -86,7 +86,7 @@ def _read_message(data: _Object) -> MessagePayload:
         optional_string(data.get("message_mode")) or "",
         fragments,
         read_mentions(context.get("mentions")),
-        _read_reply(context.get("reply")),
+        read_reply(context.get("reply")),
         data.get("stream_merged") is True,
         metadata if type(metadata) is dict else None,
         skipped,

@@ -4,6 +4,7 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
 
     supervisor ──┬── timer           one; feeds Tick
                  ├── store           one; saves one after the other
+                 ├── messages        one, if there is a message store; its commits never hold up a save
                  ├── HTTP            one task a request
                  └── socket          one a generation: opens, then reads; with a writer of its own
 
@@ -14,26 +15,32 @@ gets through all the same is taken for a wish to stop: each task reports what it
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, assert_never
+from typing import assert_never
 
-from websockets.asyncio.client import ClientConnection, connect as websocket_connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame
 from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved, SessionTakenOver
 from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
+from clawproto.keeper import CommitFailed, CommitReport, Keeper
+from clawproto_asyncio._sockets import log as log, open_websocket
 from clawproto_asyncio._tasks import GuardedTask
-from clawproto_io.clock import Clock
-from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.jobs import (
+    interrupted_commit,
+    interrupted_request,
+    interrupted_save,
+    run_commit,
+    run_http_job,
+    run_store_job,
+)
 from clawproto_io.lease import Lease
-from clawproto_io.logs import logger
-from clawproto_io.setup import Parts, SocketOptions
-from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from clawproto_io.setup import Parts
+from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, closing_of, cut_reason, describe_failure
+from clawproto_io.stores.base import MessageStore
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
-
-log = logger("asyncio")
 
 
 class Driver:
@@ -52,6 +59,7 @@ class Driver:
         self._tasks: set[GuardedTask] = set()
         self._sockets: dict[int, _Socket] = {}
         self._store_work = asyncio.Event()
+        self._message_work = asyncio.Event()
         self._rearm = asyncio.Event()
         self._armed_ms: int | None = None
         self._stopping = asyncio.Event()
@@ -66,6 +74,8 @@ class Driver:
         """Begin. Once."""
         _ = self._spawn(self._keep_time(), "timer")
         _ = self._spawn(self._run_store(), "store")
+        if self._parts.messages is not None and self.engine.keeper is not None:
+            _ = self._spawn(self._run_messages(self._parts.messages, self.engine.keeper), "messages")
         if self._parts.lease is not None:
             _ = self._spawn(self._keep_lease(self._parts.lease), "lease")
         self._supervisor = self._guard(self._supervise(), "supervisor")
@@ -181,6 +191,8 @@ class Driver:
             _ = self._spawn(self._run_http(job), f"request {job.request}")
         if engine.store_jobs:
             self._store_work.set()
+        if engine.keeper is not None and engine.keeper.commits:
+            self._message_work.set()
         for socket in self._sockets.values():
             if socket.link.outgoing:
                 socket.work.set()
@@ -198,7 +210,9 @@ class Driver:
         engine = self.engine
         if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
-        if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
+        if not self.changed.is_set() and (
+            engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed
+        ):
             self.changed.set()
 
     def _check_finished(self) -> None:
@@ -259,6 +273,30 @@ class Driver:
                     raise
                 self.stop()
 
+    async def _run_messages(self, store: MessageStore, keeper: Keeper) -> None:
+        while True:
+            while keeper.commits:
+                commit = keeper.commits[0]
+                report: CommitReport
+                try:
+                    report = await run_commit(store, commit)
+                except asyncio.CancelledError:
+                    if self._cut:
+                        raise
+                    self.stop()
+                    report = interrupted_commit(commit)
+                if isinstance(report, CommitFailed) and report.lost:
+                    self.taken_over = True
+                    self.stop()
+                self.engine.commit_report(report)
+            self._message_work.clear()
+            try:
+                await self._message_work.wait()
+            except asyncio.CancelledError:
+                if self._cut:
+                    raise
+                self.stop()
+
     async def _run_http(self, job: HttpJob) -> None:
         report: HttpReport
         try:
@@ -302,7 +340,8 @@ class Driver:
         generation = socket.link.generation
         try:
             while True:
-                await socket.readable.wait()
+                if not socket.readable.is_set():
+                    await socket.readable.wait()
                 # As bytes, since the library would close the socket over a text that is no UTF-8 (ENV-12).
                 self.engine.receive(generation, await websocket.recv(decode=False))
         except ConnectionClosed as error:
@@ -342,26 +381,3 @@ class _Socket:
     def is_ended(self) -> bool:
         """The driver itself has dropped it."""
         return self.task is not None and self.task.is_ended
-
-
-class _Connect(websocket_connect):
-    """The library's client, but an upgrade that is redirected has failed: addresses come from the operator (AUTH-7)."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
-async def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> ClientConnection:
-    """Open the socket; the upgrade carries neither token nor subprotocol (AUTH-2), and pings are the core's (HB-8)."""
-    tls: dict[str, Any] = {"ssl": options.ssl} if options.ssl is not None and opening.url.startswith("wss:") else {}
-    return await _Connect(
-        opening.url,
-        additional_headers=list(options.headers),
-        proxy=options.proxy,
-        open_timeout=clock.seconds(opening.timeout_ms),
-        ping_interval=None,
-        close_timeout=options.close_timeout,
-        max_size=options.max_size,
-        logger=WireLogger(log),
-        **tls,
-    )

@@ -79,7 +79,8 @@ class Connect(Protocol):
         socket_device_id: str | None = None,
         settle: Literal["auto", "explicit"] = "auto",
         on_logout: Literal["end", "wait"] = "end",
-        exclusive: bool | float = False,
+        messages: Literal[False] | None = None,
+        exclusive: bool | float | None = None,
         journal: Journal | str | Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 

@@ -163,6 +163,10 @@ def words_of(event: AppEvent) -> tuple[str, str]:
             return "red", f"the new tokens cannot be saved ({event.attempts} tries): {event.detail}"
         case app_events.SaveRecovered():
             return "green", "the new tokens are saved after all"
+        case app_events.MessagesUnsaved():
+            return "red", f"messages cannot be stored ({event.attempts} tries): {event.detail}"
+        case app_events.MessagesSaved():
+            return "green", "messages are stored again"
         case app_events.ClockSkewed():
             return "yellow", f"this machine's clock is off by {span(event.offset_ms)}; allowing for it"
         case app_events.LoggedOut():

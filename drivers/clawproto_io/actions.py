@@ -36,7 +36,8 @@ class Actions(Services):
         message_id: str | None = None,
         to: Mapping[str, Json] | None = None,
     ) -> Receipt:
-        """Send a message and wait until the hub has accepted it; offline, it is queued (SEND-20).
+        """Send a message and wait until the hub has accepted it; offline, it is queued (SEND-20). Where messages are
+        kept, it is in the store before it leaves, and the next session repeats it if this one ends before the answer.
 
         Cancelling this abandons the wait, not the message. While many commands are undecided, it waits before it queues
         anything.

@@ -29,6 +29,20 @@ class LeaseLost(StoreError):
         super().__init__(place, "another process has taken the session over")
 
 
+class Unstorable(StoreError):
+    """One change of a commit can never be stored, however often it is tried (R2-11). Nothing of the commit was written.
+
+    The session puts an event that cannot be stored into quarantine, settles it, and commits the rest.
+
+    Attributes:
+        index: of the change in the commit.
+    """
+
+    def __init__(self, place: str, index: int, problem: str) -> None:
+        super().__init__(place, problem)
+        self.index = index
+
+
 class GenerationConflict(Exception):
     """The store holds another generation than the write would have replaced; nothing was written (REF-49).
 

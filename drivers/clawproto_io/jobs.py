@@ -16,9 +16,12 @@ from clawproto.events import (
     StoreFailed,
     StoreReport,
 )
-from clawproto_io.errors import GenerationConflict, HttpFailure, StoreError
+from clawproto.keeper import Commit, CommitFailed, CommitReport, Committed
+from clawproto.keeping import Arrival
+from clawproto_io.errors import GenerationConflict, HttpFailure, LeaseLost, StoreError, Unstorable
 from clawproto_io.http import HttpRunner
 from clawproto_io.stores import CredentialStore
+from clawproto_io.stores.base import MessageStore
 
 
 async def run_http_job(runner: HttpRunner, job: HttpJob) -> HttpReport:
@@ -57,6 +60,28 @@ async def run_store_job(store: CredentialStore, job: StoreJob, log: logging.Logg
         return StoreConflicted(job.operation, conflict.stored)
     except Exception as error:
         return StoreFailed(job.operation, _describe(error))
+
+
+async def run_commit(store: MessageStore, commit: Commit) -> CommitReport:
+    """Give the changes to the message store. Never raises, but for cancellation. Of a foreign exception only the type
+    is told, since its text may quote a message."""
+    try:
+        filed = tuple(await store.commit(commit.changes))
+    except LeaseLost as error:
+        return CommitFailed(commit.number, str(error), lost=True)
+    except Unstorable as error:
+        return CommitFailed(commit.number, str(error), unstorable=error.index)
+    except Exception as error:
+        return CommitFailed(commit.number, _describe(error))
+    arrivals = sum(isinstance(change, Arrival) for change in commit.changes)
+    if len(filed) != arrivals:
+        return CommitFailed(commit.number, f"the message store answered for {len(filed)} of {arrivals} arrivals")
+    return Committed(commit.number, filed)
+
+
+def interrupted_commit(commit: Commit) -> CommitFailed:
+    """The report of a commit that was torn down half-way: it may have been done, and may be repeated."""
+    return CommitFailed(commit.number, "interrupted")
 
 
 def interrupted_request(job: HttpJob) -> HttpFailed:

@@ -10,10 +10,12 @@ from attrs import frozen
 
 from clawproto import app_events
 from clawproto.config import Config, Features
-from clawproto.effects import Effect, Emit
+from clawproto.credentials import Guard
+from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
-from clawproto.events import Event
+from clawproto.events import Event, Start
 from clawproto.instant import Instant
+from clawproto.keeping import Backlog
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto.session import Session
@@ -22,7 +24,7 @@ from clawproto_io.http import HttpRunner
 from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
-from clawproto_io.stores.base import LeaseStore
+from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
 
 if TYPE_CHECKING:
     import os
@@ -69,6 +71,22 @@ class Parts:
     send_limit: int
     lease: Lease | None
     journal: Journal | None
+    messages: MessageStore | None
+
+    async def load(self, guard: Guard | None = None) -> Start:
+        """Become the owner if the session is exclusive, and read the stores. What it raises leaves nothing open."""
+        backlog = Backlog()
+        try:
+            if self.lease is not None:
+                await self.lease.acquire()
+            credentials = await self.store.load()
+            if self.messages is not None:
+                backlog = await self.messages.backlog()
+                self.engine.take_up(backlog)
+        except BaseException:
+            await self.aclose()
+            raise
+        return Start(credentials, guard, backlog.sends, backlog.last_number)
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""
@@ -103,7 +121,8 @@ def assemble(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
-    exclusive: bool | float = False,
+    messages: MessageStore | Literal[False] | None = False,
+    exclusive: bool | float | None = False,
 ) -> Parts:
     """Check the settings and build the parts. Opens nothing.
 
@@ -116,6 +135,10 @@ def assemble(
         raise ValueError("shutdown_timeout must not be negative")
     policy = policy or Policy()
     clock = clock or SystemClock()
+    opened = open_store(store)
+    kept = _message_store(opened, messages)
+    if exclusive is None:
+        exclusive = kept is not None and isinstance(opened, LeaseStore)
     config = Config(
         seed=system_seed() if seed is None else seed,
         policy=policy,
@@ -123,6 +146,7 @@ def assemble(
         client_version=client_version,
         socket_device_id=socket_device_id,
         volatile_device_id=volatile_device_id,
+        keep_sends=kept is not None,
     )
     if http is not None:
         runner = HttpRunner(http)
@@ -132,7 +156,6 @@ def assemble(
         )
     if shutdown_timeout is None:
         shutdown_timeout = clock.seconds(policy.refresh_timeout_ms + SHUTDOWN_MARGIN_MS)
-    opened = open_store(store)
     if exclusive is not False and not isinstance(opened, LeaseStore):
         raise ValueError("this store has no leases, which an exclusive session needs")
     lease = None
@@ -145,7 +168,10 @@ def assemble(
             now=clock.now,
             inbox_limit=inbox_limit or InboxLimit(),
             settle=settle,
-            observer=_observe(log, observer, recording),
+            observer=_guarded(log, observer, recording),
+            keeps_messages=kept is not None,
+            policy=policy,
+            on_notice=lambda event: _log_event(log, event),
         ),
         store=opened,
         owns_store=opened is not store,
@@ -163,34 +189,45 @@ def assemble(
         send_limit=send_limit,
         lease=lease,
         journal=None if recording is journal else recording,
+        messages=kept,
     )
+
+
+def _message_store(store: CredentialStore, wanted: MessageStore | Literal[False] | None) -> MessageStore | None:
+    if wanted is None:
+        return store.messages if isinstance(store, HasMessages) else None
+    return None if wanted is False else wanted
 
 
 # --- logging ------------------------------------------------------------------------------------------------------
 
 
-def _observe(log: logging.Logger, observer: Observer | None, journal: Journal | None) -> Observer:
+def _guarded(log: logging.Logger, observer: Observer | None, journal: Journal | None) -> Observer | None:
+    if observer is None:
+        return journal
+
     def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
         if journal is not None:
             journal(now, event, effects, state)
-        for effect in effects:
-            if isinstance(effect, Emit):
-                level = _LEVELS.get(type(effect.event))
-                if level is not None:
-                    log.log(level, "%r", effect.event)
-        if observer is not None:
-            try:
-                observer(now, event, effects, state)
-            except Exception:
-                log.exception("the observer failed")
+        try:
+            observer(now, event, effects, state)
+        except Exception:
+            log.exception("the observer failed")
 
     return observe
+
+
+def _log_event(log: logging.Logger, event: app_events.AppEvent) -> None:
+    level = _LEVELS.get(type(event))
+    if level is not None:
+        log.log(level, "%r", event)
 
 
 # Only news about the session is logged, never what people write. None of these events holds a token (AUTH-9).
 _LEVELS: dict[type[app_events.AppEvent], int] = {
     app_events.LoggedOut: logging.ERROR,
     app_events.SaveAlarm: logging.ERROR,
+    app_events.MessagesUnsaved: logging.ERROR,
     app_events.CredentialsNeeded: logging.WARNING,
     app_events.Misconfigured: logging.WARNING,
     app_events.TakenOver: logging.WARNING,
@@ -204,4 +241,5 @@ _LEVELS: dict[type[app_events.AppEvent], int] = {
     app_events.Disconnected: logging.INFO,
     app_events.TokensRotated: logging.INFO,
     app_events.SaveRecovered: logging.INFO,
+    app_events.MessagesSaved: logging.INFO,
 }

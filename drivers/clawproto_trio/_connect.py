@@ -17,8 +17,9 @@ from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_io.clock import Clock
 from clawproto_io.journal import Journal
-from clawproto_io.setup import Headers, LogoutMode, PairMode, Parts, assemble
+from clawproto_io.setup import Headers, LogoutMode, PairMode, assemble
 from clawproto_io.stores import CredentialStore
+from clawproto_io.stores.base import MessageStore
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
@@ -49,7 +50,8 @@ async def connect(
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
-    exclusive: bool | float = False,
+    messages: MessageStore | Literal[False] | None = None,
+    exclusive: bool | float | None = None,
 ) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
@@ -81,9 +83,13 @@ async def connect(
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
         on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
             the agent again (OUT-8).
+        messages: where messages are kept, so that settled means on the disk, and a send survives the process. None: in
+            the store, if it keeps messages; False: in memory only; or a message store of the application, which stays
+            open.
         exclusive: of all processes that connect to this store in this way, one holds the session; the others wait here
             and take over when it ends, or within seconds when it dies. A number is the term in seconds after which an
-            owner without a sign of life counts as dead, 6 if not given.
+            owner without a sign of life counts as dead, 6 if not given. None: if messages are kept and the store has
+            leases.
 
     Raises:
         StoreError: the store could not be read; nothing was started.
@@ -113,10 +119,11 @@ async def connect(
         clock=clock,
         seed=seed,
         on_logout=on_logout,
+        messages=messages,
         exclusive=exclusive,
     )
-    credentials = await _load(parts)
-    async with _running(Driver(parts), Start(credentials, guard)) as driver:
+    start = await parts.load(guard)
+    async with _running(Driver(parts), start) as driver:
         yield Client(driver, parts)
         parts.engine.mailbox.settle_handed_out()
 
@@ -171,7 +178,7 @@ async def pair(
         journal=journal,
         clock=clock,
     )
-    stored = await _load(parts)
+    stored = (await parts.load()).credentials
     start = Start(None if stored is None else evolve(stored, tokens=None, intent=None))
     async with _running(Driver(parts, opens_sockets=False), start) as driver:
         return await Client(driver, parts).pair(
@@ -207,13 +214,3 @@ async def _running(driver: Driver, start: Start) -> AsyncGenerator[Driver]:
     if error is not None:
         raise error
     driver.raise_failure()
-
-
-async def _load(parts: Parts) -> Credentials | None:
-    try:
-        if parts.lease is not None:
-            await parts.lease.acquire()
-        return await parts.store.load()
-    except BaseException:
-        await parts.aclose()
-        raise

@@ -4,6 +4,8 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
 
     the block's nursery ── run ── a shielded nursery ──┬── timer     one; feeds Tick
                                                        ├── store     one; saves one after the other
+                                                       ├── messages  one, if there is a message store; its commits
+                                                       │             never hold up a save
                                                        ├── HTTP      one task a request
                                                        └── socket    one a generation: opens, then reads; its writer
                                                                      and the library's task live in nurseries of its own
@@ -24,12 +26,14 @@ from clawproto.effects import Close, Open, Reconnect, SendFrame
 from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved, SessionTakenOver
 from clawproto.events import Closed, Opened, OpenFailed, Start, Stop, Tick
+from clawproto.keeper import CommitFailed, Keeper
 from clawproto_io.clock import Clock
-from clawproto_io.jobs import run_http_job, run_store_job
+from clawproto_io.jobs import run_commit, run_http_job, run_store_job
 from clawproto_io.lease import Lease
 from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
 from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
+from clawproto_io.stores.base import MessageStore
 from clawproto_trio._signal import Signal
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
@@ -53,6 +57,7 @@ class Driver:
         self._nursery: trio.Nursery | None = None
         self._sockets: dict[int, _Socket] = {}
         self._store_work = Signal()
+        self._message_work = Signal()
         self._rearm = Signal()
         self._armed_ms: int | None = None
         self._stopping = trio.Event()
@@ -114,6 +119,8 @@ class Driver:
             self._nursery = nursery
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._run_store)
+            if self._parts.messages is not None and self.engine.keeper is not None:
+                nursery.start_soon(self._run_messages, self._parts.messages, self.engine.keeper)
             if self._parts.lease is not None:
                 nursery.start_soon(self._keep_lease, self._parts.lease)
             self._after_step()
@@ -148,6 +155,8 @@ class Driver:
             nursery.start_soon(self._run_http, engine.http_jobs.popleft())
         if engine.store_jobs:
             self._store_work.set()
+        if engine.keeper is not None and engine.keeper.commits:
+            self._message_work.set()
         for socket in self._sockets.values():
             if socket.link.outgoing:
                 socket.work.set()
@@ -165,7 +174,9 @@ class Driver:
         engine = self.engine
         if len(engine.mailbox) or engine.is_shut or engine.logout_was_told:
             self.arrived.set()
-        if engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed:
+        if not self.changed.is_set() and (
+            engine.session.is_ready or engine.stopped or engine.logged_out or engine.credentials_needed
+        ):
             self.changed.set()
 
     def _check_finished(self) -> None:
@@ -205,6 +216,18 @@ class Driver:
             await self._store_work.wait()
 
     @_protected
+    async def _run_messages(self, store: MessageStore, keeper: Keeper) -> None:
+        while True:
+            while keeper.commits:
+                report = await run_commit(store, keeper.commits[0])
+                if isinstance(report, CommitFailed) and report.lost:
+                    self.taken_over = True
+                    self.stop()
+                self.engine.commit_report(report)
+            self._message_work.clear()
+            await self._message_work.wait()
+
+    @_protected
     async def _run_http(self, job: HttpJob) -> None:
         self.engine.handle(await run_http_job(self._parts.runner, job))
 
@@ -235,7 +258,8 @@ class Driver:
         generation = socket.link.generation
         try:
             while True:
-                await socket.readable.wait()
+                if not socket.readable.is_set():
+                    await socket.readable.wait()
                 # As bytes, since the library would close the socket over a text that is no UTF-8 (ENV-12).
                 self.engine.receive(generation, await websocket.recv(decode=False))
         except ConnectionClosed as error:

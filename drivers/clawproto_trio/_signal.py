@@ -9,6 +9,10 @@ class Signal:
     def __init__(self) -> None:
         self._event = trio.Event()
 
+    def is_set(self) -> bool:
+        """Whether `wait` would return at once."""
+        return self._event.is_set()
+
     def set(self) -> None:
         """Wake whoever waits, and let through whoever comes."""
         self._event.set()

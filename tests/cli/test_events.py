@@ -61,6 +61,8 @@ EVENTS: list[AppEvent] = [
     app_events.RefreshDelayed("HTTP 503", 1000),
     app_events.SaveAlarm(3, "disk full"),
     app_events.SaveRecovered(4),
+    app_events.MessagesUnsaved(3, "disk full"),
+    app_events.MessagesSaved(4),
     app_events.ClockSkewed(-90_000),
     app_events.TokenNotNewer(30_000),
     app_events.LoggedOut("refused", 10003, "invalid refresh token", IDENTITY, cleared=True),

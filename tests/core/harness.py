@@ -19,6 +19,7 @@ from clawproto.effects import (
     Close,
     Effect,
     Emit,
+    Keep,
     Logout,
     Open,
     Persist,
@@ -39,6 +40,9 @@ from clawproto.events import (
     FrameReceived,
     HttpAnswered,
     HttpFailed,
+    KeepFailed,
+    KeepReport,
+    Kept,
     Opened,
     Refresh,
     Reloaded,
@@ -53,10 +57,11 @@ from clawproto.events import (
 from clawproto.http import HttpAnswer
 from clawproto.instant import Instant
 from clawproto.json_types import Json
+from clawproto.keeping import KeptSend, SendDecision
 from clawproto.policy import DAY_MS, Policy
 from clawproto.results import Result
 from clawproto.secret import Secret
-from clawproto.session import step
+from clawproto.session import Session, step
 from clawproto.state import State
 from clawproto.testing.invariants import History, check
 
@@ -192,6 +197,42 @@ class MemoryStore:
         return self.record
 
 
+class SendStore:
+    """The sending half of a message store. ``failing`` makes the next batches fail, ``held`` leaves them unanswered.
+
+    Attributes:
+        undecided: kept sends by trace id.
+        decisions: what became of the others, in order.
+        highest: number.
+    """
+
+    def __init__(self) -> None:
+        self.undecided: dict[str, KeptSend] = {}
+        self.decisions: list[SendDecision] = []
+        self.highest = 0
+        self.failing = 0
+        self.held = False
+
+    def answer(self, effect: Keep) -> KeepReport:
+        """Carry out ``effect``."""
+        if self.failing > 0:
+            self.failing -= 1
+            return KeepFailed(effect.operation, "disk full")
+        for change in effect.changes:
+            if isinstance(change, KeptSend):
+                self.undecided[change.trace_id] = change
+                self.highest = max(self.highest, change.number)
+            else:
+                self.undecided.pop(change.trace_id, None)
+                self.decisions.append(change)
+        return Kept(effect.operation)
+
+    @property
+    def backlog(self) -> tuple[KeptSend, ...]:
+        """What the next session is to be started with."""
+        return tuple(sorted(self.undecided.values(), key=lambda kept: kept.number))
+
+
 # --- the bench -----------------------------------------------------------------------------------------------------
 
 
@@ -203,6 +244,8 @@ class Bench:
         refreshes: refresh requests that nobody has answered yet, by number.
         calls: other HTTP requests that nobody has answered yet, by number.
         waiting: store operations that were held back.
+        messages: the message store; used with ``keep_sends``.
+        unkept: batches for it that were held back.
         results: how commands were resolved.
         hub_offset: the hub's clock minus ours, milliseconds.
     """
@@ -218,11 +261,15 @@ class Bench:
         liveness: bool = True,
         wall_ms: int = T0,
         mono_ms: int = MONO,
+        messages: SendStore | None = None,
+        seed: bytes = SEED,
         **config: Any,
     ) -> None:
         policy = Policy() if policy is None else policy
         self.now = Instant(wall_ms, mono_ms)
-        self.state = State(Config(seed=SEED, policy=policy, **config))
+        self.state = State(Config(seed=seed, policy=policy, **config))
+        self._session = Session(self.state.config)
+        self._steps = 0
         self.store = MemoryStore(record)
         self.greet = greet
         self.liveness = liveness
@@ -230,12 +277,14 @@ class Bench:
         self.refreshes: dict[int, RequestRefresh] = {}
         self.calls: dict[int, RequestHttp] = {}
         self.waiting: list[StoreEffect] = []
+        self.messages = messages or SendStore()
+        self.unkept: list[Keep] = []
         self.results: dict[int, Result] = {}
         self.hub_offset = 0
         self._history = History()
         self._command = 0
         if start:
-            self.step(Start(record, guard))
+            self.step(Start(record, guard, self.messages.backlog, self.messages.highest))
 
     # --- stepping
 
@@ -247,6 +296,7 @@ class Bench:
             following = queue.pop(0)
             before = self.state
             self.state, effects = step(before, following, self.now)
+            self._check_session(following, effects)
             self._history = check(
                 self._history, before, following, self.now, effects, self.state, liveness=self.liveness
             )
@@ -254,6 +304,14 @@ class Bench:
             for effect in effects:
                 queue += self._carry_out(effect)
         return tuple(self.effects[begin:])
+
+    def _check_session(self, event: Event, effects: tuple[Effect, ...]) -> None:
+        """A `Session` does what ``step`` does. Its state is not always looked at, since that puts it together."""
+        assert self._session.handle(event, self.now) == effects
+        assert self._session.next_deadline() == self.state.deadline
+        self._steps += 1
+        if self._steps % 13 == 0:
+            assert self._session.state == self.state
 
     def _carry_out(self, effect: Effect) -> Iterable[Event]:
         match effect:
@@ -266,6 +324,11 @@ class Bench:
                     self.waiting.append(effect)
                 else:
                     return [self.store.answer(effect)]
+            case Keep():
+                if self.messages.held:
+                    self.unkept.append(effect)
+                else:
+                    return [self.messages.answer(effect)]
             case Resolve():
                 self.results[effect.command] = effect.result
             case Open() if self.greet:
@@ -312,6 +375,14 @@ class Bench:
         effects: list[Effect] = []
         while self.waiting:
             effects += self.step(self.store.answer(self.waiting.pop(0)))
+        return tuple(effects)
+
+    def release_sends(self) -> tuple[Effect, ...]:
+        """The message store answers what it has held back, and is prompt from now on."""
+        self.messages.held = False
+        effects: list[Effect] = []
+        while self.unkept:
+            effects += self.step(self.messages.answer(self.unkept.pop(0)))
         return tuple(effects)
 
     # --- time

@@ -282,7 +282,7 @@ def size(bench: LinkBench) -> int:
         signals.decided,
     )
     tables = (
-        *(table for recent in (*recents, streams.finished) for table in (recent.young, recent.old)),
+        *(*recents, streams.finished),
         *(signals.typing, signals.typing_due, signals.owed_marks, signals.cards, signals.card_numbers),
         *(streams.followed, streams.due, inbox.places, state.outbox.entries, state.drafts),
         *(state.outbox.gates.gated.gates, state.outbox.gates.muted.gates),

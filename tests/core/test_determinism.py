@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 def life(seed: int) -> Bench:
     """Some days of a session, drawn from ``seed``."""
     dice = Random(seed)
-    bench = Bench(credentials(), policy=QUIET, liveness=False)
+    bench = Bench(credentials(), policy=QUIET, liveness=False, keep_sends=seed % 2 == 1)
     for number in range(120):
         bench.pass_time(dice.choice([0, 10, 3_000, 40_000, HOUR_MS, DAY_MS]), wall_ms=dice.choice([None, 0, DAY_MS]))
         bench.tick()
@@ -29,6 +29,7 @@ def life(seed: int) -> Bench:
             case 1:
                 bench.step(Closed(bench.generation, dice.choice([1006, 4001])))
             case 2:
+                bench.messages.failing = dice.choice([0, 0, 2])
                 bench.step(Send(bench.command(), "cnv_1", ({"kind": "text", "text": f"{number}"},)))
             case 3 if bench.refreshes:
                 bench.fail(sent=dice.random() < 0.5)

@@ -330,7 +330,7 @@ def test_the_same_journal_in_every_process() -> None:
 
 def test_every_type_has_a_name_of_its_own() -> None:
     found = classes()
-    assert {"State", "Start", "Persist", "wire.Frame", "MessageReceived", "TokenState"} <= set(found)
+    assert {"State", "Start", "Persist", "wire.Frame", "MessageReceived", "tokens_state.TokenState"} <= set(found)
     assert len(schema()) == 16
 
 

@@ -53,7 +53,7 @@ def test_at_least_the_last_512_are_remembered() -> None:
     for number in range(3_000):
         notify(bench, f"ev-{number}")
     memory = bench.state.inbox.signals
-    assert len(memory.young) + len(memory.old) <= bench.state.config.policy.remembered_signals
+    assert len(memory) <= bench.state.config.policy.remembered_signals
     for number in range(3_000 - 512, 3_000):
         assert notify(bench, f"ev-{number}") == []
 

@@ -151,7 +151,7 @@ def test_marks_are_bounded_and_an_owed_one_is_not_crowded_out() -> None:
     for number in range(100):
         mark(bench, 5, f"cnv_{number}")
     known = bench.state.signals.marks
-    assert len(known.young) + len(known.old) <= 10
+    assert len(known) <= 10
     bench.message("msg-1")
     assert marks(bench) == [7]
     bench.closed(1006)

@@ -272,4 +272,4 @@ def test_versions_are_bounded() -> None:
     for number in range(100):
         bench.step(MarkApplied("chat", f"cnv_{number}", 1))
     versions = bench.state.signals.versions
-    assert len(versions.young) + len(versions.old) <= 10
+    assert len(versions) <= 10

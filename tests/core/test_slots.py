@@ -215,7 +215,7 @@ def test_slots_are_bounded() -> None:
     for number in range(100):
         reaction(bench, "👍", f"usr_{number}")
     slots = bench.state.inbox.slots
-    assert len(slots.young) + len(slots.old) <= 10
+    assert len(slots) <= 10
 
 
 # --- recalls -------------------------------------------------------------------------------------------------------

@@ -1,20 +1,33 @@
 """One IO effect in, one report out, whatever the store or the server does."""
 
 import logging
+from collections.abc import Sequence
 
 import pytest
 
-from clawproto.credentials import Credentials, Identity, Intent, TokenPair
+from clawproto.app_events import ReplayFinished
+from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
 from clawproto.effects import Logout, Persist, RecordIntent, Reload, RememberDevice, RequestRefresh
 from clawproto.engine import StoreJob
 from clawproto.events import HttpFailed, Reloaded, StoreConflicted, Stored, StoreFailed
 from clawproto.http import HttpRequest
+from clawproto.keeper import Commit, CommitFailed, Committed
+from clawproto.keeping import Arrival, Backlog, Change, Filed, Handled, KeptSend
 from clawproto.policy import Policy
 from clawproto.secret import Secret
+from clawproto_io.errors import Unstorable
 from clawproto_io.http import HttpRunner
-from clawproto_io.jobs import interrupted_request, interrupted_save, run_http_job, run_store_job
+from clawproto_io.jobs import (
+    interrupted_commit,
+    interrupted_request,
+    interrupted_save,
+    run_commit,
+    run_http_job,
+    run_store_job,
+)
 from clawproto_io.setup import assemble
-from clawproto_io.stores import FaultyStore, MemoryStore
+from clawproto_io.stores import FaultyStore, MemoryMessageStore, MemoryStore
+from clawproto_io.stores.base import LeaseRow
 
 LOG = logging.getLogger("clawproto.test")
 TOKENS = TokenPair(Secret("the-access-token"), Secret("the-refresh-token"))
@@ -102,4 +115,101 @@ async def test_impossible_settings_are_refused_before_anything_is_opened() -> No
 async def test_the_bound_on_the_end_leaves_room_for_a_refresh() -> None:
     parts = assemble(MemoryStore(), LOG, policy=Policy(refresh_timeout_ms=30_000))
     assert parts.shutdown_timeout > 30
+    await parts.aclose()
+
+
+ARRIVAL = Arrival(ReplayFinished(announced=True))
+
+
+@pytest.mark.rule("R2-10")
+async def test_a_commit_is_reported() -> None:
+    store = MemoryMessageStore()
+    assert await run_commit(store, Commit(4, (ARRIVAL, Handled(1)))) == Committed(4, (Filed(1, ARRIVAL.event),))
+    store.full = True
+    assert await run_commit(store, Commit(5, (ARRIVAL,))) == CommitFailed(5, "memory: the disk is full")
+    assert store.filing.last_row == 1
+    store.full, store.lost_reports = False, 1
+    failed = await run_commit(store, Commit(6, (ARRIVAL,)))
+    assert isinstance(failed, CommitFailed) and not failed.lost and store.filing.last_row == 2
+    store.taken_over = True
+    failed = await run_commit(store, Commit(7, (ARRIVAL,)))
+    assert isinstance(failed, CommitFailed) and failed.lost
+    assert await store.backlog() == store.filing.backlog()
+    await store.aclose()
+
+
+class Odd:
+    """A message store that somebody else wrote."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+
+    async def backlog(self) -> Backlog:
+        return Backlog()
+
+    async def commit(self, changes: Sequence[Change]) -> tuple[Filed, ...]:
+        if self.error is not None:
+            raise self.error
+        return ()
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.rule("R2-11", "AUTH-9")
+async def test_a_message_store_of_the_application_may_be_odd() -> None:
+    unstorable = Unstorable("mine", 3, "no such letters")
+    assert await run_commit(Odd(unstorable), Commit(1, ())) == CommitFailed(1, "mine: no such letters", unstorable=3)
+    told = await run_commit(Odd(ValueError("what somebody wrote")), Commit(1, ()))
+    assert told == CommitFailed(1, "failed with ValueError")
+    told = await run_commit(Odd(), Commit(1, (ARRIVAL,)))
+    assert told == CommitFailed(1, "the message store answered for 0 of 1 arrivals")
+    assert interrupted_commit(Commit(2, ())) == CommitFailed(2, "interrupted")
+
+
+class Both(MemoryStore):
+    """Credentials, messages, and a lease."""
+
+    def __init__(self) -> None:
+        super().__init__(OLD)
+        self.messages = MemoryMessageStore()
+
+    async def read_lease(self) -> LeaseRow | None:
+        return None
+
+    async def take_lease(self, owner: str, expected: LeaseRow | None) -> int | None:
+        return 1
+
+    async def renew_lease(self, fence: int) -> bool:
+        return True
+
+    async def release_lease(self, fence: int) -> None:
+        pass
+
+
+async def test_messages_are_kept_where_the_store_can_and_then_one_process_owns_the_session() -> None:
+    both, own = Both(), MemoryMessageStore()
+    kept = assemble(both, LOG, messages=None, exclusive=None)
+    assert kept.messages is both.messages and kept.lease is not None and kept.engine.keeper is not None
+    shared = assemble(both, LOG, messages=None, exclusive=False)
+    assert shared.messages is both.messages and shared.lease is None
+    forgetful = assemble(both, LOG, messages=False, exclusive=None)
+    assert forgetful.messages is None and forgetful.lease is None and forgetful.engine.keeper is None
+    assert assemble(both, LOG, messages=False, exclusive=True).lease is not None
+    plain = assemble(MemoryStore(OLD), LOG, messages=None, exclusive=None)
+    assert plain.messages is None and plain.lease is None
+    mine = assemble(MemoryStore(OLD), LOG, messages=own, exclusive=None)
+    assert mine.messages is own and mine.lease is None
+    for parts in (kept, shared, forgetful, plain, mine):
+        await parts.aclose()
+
+
+async def test_loading_takes_up_what_is_kept() -> None:
+    both = Both()
+    both.messages.filing.commit([ARRIVAL, KeptSend("s-1", 4, "msg-1", "cnv_1", "message.send", "{}", None, 0)])
+    parts = assemble(both, LOG, messages=None)
+    start = await parts.load(Guard())
+    assert (start.credentials, start.last_number, start.guard) == (OLD, 4, Guard())
+    assert [kept.trace_id for kept in start.sends] == ["s-1"]
+    assert parts.engine.take() == ARRIVAL.event
     await parts.aclose()

@@ -142,6 +142,8 @@ async def _send(store: CredentialStore, order: Order, timeout: float, driver: Dr
         features=_FEATURES,
         client_version="clawproto-cli",
         socket_device_id=sibling_of(stored.identity.device_id),
+        messages=False,  # those in the store are for whoever holds the session
+        exclusive=False,
     )
     watch = _Watch()
     receipt: Receipt | None = None

@@ -139,6 +139,10 @@ class MessageStore(Protocol):
 
         Returns:
             One for each `clawproto.keeping.Arrival`, in order.
+
+        Raises:
+            Unstorable: one change can never be stored; the others come again without it. Whatever else is raised, all
+                of them come again.
         """
         ...
 

@@ -1,0 +1,121 @@
+"""Instructions instead of time: how many the interpreter executes for one operation of each hot path.
+
+The same program executes the same instructions, however busy the machine is, so a regression of a few per cent shows.
+Counted are those of Python code; what happens inside of C functions (reading JSON, hashing) is seen by the clock only.
+The counts differ from one minor version of Python to the next, and with the JSON reader; each has a baseline of its own
+in ``instructions.json``.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeAlias
+
+from benchmarks import frames, pure
+from benchmarks.harness import Work
+from benchmarks.sessions import moment, seasoned
+from clawproto.events import Tick
+from clawproto.session import step
+from clawproto.wire import json_backend
+
+BASELINE = Path(__file__).with_name("instructions.json")
+TOLERANCE = 0.10
+
+Counts: TypeAlias = dict[str, float]
+
+
+def count(work: Work) -> int:
+    """Instructions that ``work`` executes, after it has run once."""
+    work()
+    executed = 0
+
+    def local(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal executed
+        if event == "opcode":
+            executed += 1
+        return local
+
+    def enter(frame: FrameType, _event: str, _argument: object) -> Any:
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return local
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return executed
+
+
+def hot_paths() -> Iterator[tuple[str, Work, int]]:
+    """Each with how many operations it makes."""
+    state, generation, first = seasoned()
+    samples = {
+        "message, 700 bytes": [frames.message(first + index, 700) for index in range(pure.COUNT)],
+        "message, 30 fragments": [frames.fragmented_message(first + index, 30) for index in range(pure.COUNT)],
+    }
+    for name, texts in samples.items():
+        yield f"{name}, received and settled", pure.delivered(state, generation, texts, first), pure.COUNT
+        yield f"{name}, decoded", pure.decoding(texts), pure.COUNT
+    acks, texts = pure.acknowledged()
+    yield "ack, received", acks, pure.COUNT
+    yield "ack, decoded", pure.decoding(texts), pure.COUNT
+    yield "send and ack", pure.round_trip()[0], 1
+    yield "ping and pong", pure.heartbeat()[0], 1
+    yield "rotation", pure.rotation()[0], 1
+    later = moment(2_000 + first * 5)
+    idle, _ = step(state, Tick(), later)
+    yield "idle Tick", pure.chain(idle, [(Tick(), later)] * pure.COUNT), pure.COUNT
+
+
+def measure() -> Counts:
+    """Instructions per operation, by hot path."""
+    return {name: round(count(work) / operations, 1) for name, work, operations in hot_paths()}
+
+
+def surrounding() -> str:
+    """What a count depends on besides the code."""
+    reader = "stdlib" if json_backend.loads is json_backend.stdlib_loads else json_backend.name
+    return f"{sys.version_info.major}.{sys.version_info.minor}, {reader}"
+
+
+def baselines() -> dict[str, Counts]:
+    """All that were committed."""
+    return json.loads(BASELINE.read_text("utf-8")) if BASELINE.exists() else {}
+
+
+def grown(counts: Mapping[str, float], baseline: Mapping[str, float]) -> list[str]:
+    """The paths that grew by more than the tolerance, and those that are not in both, in words."""
+    problems = [f"{name}: there is no baseline" for name in counts if name not in baseline]
+    for name, before in baseline.items():
+        now = counts.get(name)
+        if now is None:
+            problems.append(f"{name}: is not measured any more")
+        elif now > before * (1 + TOLERANCE):
+            problems.append(f"{name}: {now:,.1f} instructions, {now / before - 1:+.0%} on {before:,.1f}")
+    return problems
+
+
+def report(*, check: bool, update: bool) -> int:
+    """Print the table; with ``check`` 1 if something has grown, with ``update`` make this the baseline."""
+    counts, known = measure(), baselines()
+    baseline = known.get(surrounding(), {})
+    print(f"Instructions per operation, Python {surrounding()}\n")
+    for name, value in counts.items():
+        before = baseline.get(name)
+        change = "" if not before else f"   {value / before - 1:+7.1%}"
+        print(f"  {name.ljust(46)} {value:10,.1f}{change}")
+    if update:
+        known[surrounding()] = counts
+        BASELINE.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", "utf-8")
+        return 0
+    problems = grown(counts, baseline) if check and baseline else []
+    if check and not baseline:
+        print("\nno baseline for this Python and reader; make one with --count --update")
+    for problem in problems:
+        print(f"GROWN {problem}")
+    return 1 if problems else 0

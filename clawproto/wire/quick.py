@@ -1,0 +1,158 @@
+"""Messages and acks straight into typed structures, where msgspec is installed.
+
+Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or only unusual, is None, and
+`clawproto.wire.codec.decode` reads it in its own way, which comes to the same result for everything that both can read.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Final, TypeAlias
+
+from clawproto.wire.fragments import read_mentions
+from clawproto.wire.json_backend import MAX_DEPTH
+from clawproto.wire.payloads import read_reply
+from clawproto.wire.values import (
+    Ack,
+    Fragment,
+    Frame,
+    MediaFragment,
+    MentionFragment,
+    MessagePayload,
+    Peer,
+    TextFragment,
+)
+
+Read: TypeAlias = Callable[[str | bytes], Frame | None]
+
+try:
+    import msgspec
+except ImportError:
+    read_quickly: Read | None = None
+else:
+    _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # ENV-14
+
+    class _Text(msgspec.Struct, tag_field="kind", tag="text", gc=False):
+        text: str
+        delta: str | None = None
+
+    class _Mention(msgspec.Struct, tag_field="kind", tag="mention", gc=False):
+        user_id: str | None = None
+        display: str | None = None
+
+    class _Image(msgspec.Struct, tag_field="kind", tag="image", gc=False):
+        url: str
+        name: str | None = None
+        mime: str | None = None
+        size: _Integer | None = None
+        width: _Integer | None = None
+        height: _Integer | None = None
+
+    class _Peer(msgspec.Struct, gc=False):
+        id: str
+        type: str | None = None
+        nick_name: str | None = None
+
+    class _Body(msgspec.Struct, gc=False):
+        fragments: list[_Text | _Mention | _Image]
+
+    class _Context(msgspec.Struct, gc=False):
+        mentions: list[Any] | None = None
+        reply: dict[str, Any] | None = None
+
+    class _Said(msgspec.Struct, gc=False):
+        body: _Body
+        context: _Context | None = None
+
+    class _Message(msgspec.Struct, gc=False):
+        message_id: str
+        message: _Said
+        message_mode: str | None = None
+        stream_merged: bool | None = None
+        metadata: dict[str, Any] | None = None
+
+    class _Ack(msgspec.Struct, gc=False):
+        message_id: str | None = None
+        accepted_at: _Integer | None = None
+
+    class _Envelope(msgspec.Struct, tag_field="event", gc=False):
+        version: str
+        trace_id: str | None = None
+        emitted_at: _Integer | None = None
+        chat_id: str | None = None
+        chat_type: str | None = None
+        to: _Peer | None = None
+        sender: _Peer | None = None
+        origin_device_id: str | None = None
+        seq: _Integer | None = None
+        dseq: _Integer | msgspec.UnsetType = msgspec.UNSET  # null would be no integer (R2-31)
+        ciphertext_fragments: Any = None
+
+    class _SendEnvelope(_Envelope, tag="message.send", gc=False, kw_only=True):
+        payload: _Message
+
+    class _ReplyEnvelope(_Envelope, tag="message.reply", gc=False, kw_only=True):
+        payload: _Message
+
+    class _AckEnvelope(_Envelope, tag="message.ack", gc=False, kw_only=True):
+        payload: _Ack
+
+    _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope
+    _EVENTS: Final[dict[type[_Ordinary], str]] = {
+        _SendEnvelope: "message.send",
+        _ReplyEnvelope: "message.reply",
+        _AckEnvelope: "message.ack",
+    }
+    _decode: Final = msgspec.json.Decoder(_Ordinary).decode
+
+    def _fragment(found: _Text | _Mention | _Image) -> Fragment:
+        if isinstance(found, _Text):
+            return TextFragment(found.text, found.delta)
+        if isinstance(found, _Mention):
+            return MentionFragment(found.user_id, found.display)
+        return MediaFragment("image", found.url, found.name, found.mime, found.size, found.width, found.height)
+
+    def _peer(found: _Peer | None) -> Peer | None:
+        return None if found is None else Peer(found.id, found.type, found.nick_name)
+
+    def _payload(found: _Message | _Ack) -> MessagePayload | Ack:
+        if isinstance(found, _Ack):
+            return Ack(found.message_id, found.accepted_at)
+        said, context = found.message, found.message.context
+        fragments = said.body.fragments
+        return MessagePayload(
+            found.message_id,
+            found.message_mode or "",
+            (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
+            read_mentions(context.mentions) if context is not None and context.mentions else (),
+            read_reply(context.reply) if context is not None and context.reply is not None else None,
+            found.stream_merged is True,
+            found.metadata,
+        )
+
+    def msgspec_read(data: str | bytes) -> Frame | None:
+        """The frame, if it is an ordinary message or ack."""
+        try:
+            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
+            text = data if isinstance(data, str) else data.decode()
+            found = _decode(text)
+        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
+            return None
+        if found.version != "2" or text.count("[") + text.count("{") > MAX_DEPTH:
+            return None
+        dseq = found.dseq
+        return Frame(
+            _EVENTS[type(found)],
+            _payload(found.payload),
+            found.trace_id or "",
+            found.emitted_at,
+            found.chat_id,
+            found.chat_type,
+            _peer(found.to),
+            _peer(found.sender),
+            found.origin_device_id,
+            found.seq,
+            dseq if isinstance(dseq, int) else None,
+            False,
+            found.ciphertext_fragments,
+        )
+
+    read_quickly = msgspec_read

@@ -1,0 +1,127 @@
+"""The short way of ordinary messages comes to what ``step`` comes to, event by event."""
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from clawproto.app_events import MessageReceived
+from clawproto.config import Capabilities
+from clawproto.effects import Emit
+from clawproto.events import Closed, Event, FrameReceived, Refresh, Settle, Tick
+from clawproto.instant import Instant
+from clawproto.session import Session, step
+from clawproto.traffic import Traffic
+from tests.core.harness import MONO, T0, frame
+from tests.core.link_harness import LinkBench
+
+
+def said(number: int, dseq: object, sender: str = "u-2", text: str = "hi", **more: object) -> str:
+    body = {"body": {"fragments": [{"kind": "text", "text": text}]}, "context": {"mentions": [], "reply": None}}
+    payload = {"message_id": f"msg-{number}", "message_mode": "normal", "message": body}
+    return frame("message.send", payload, chat_id="cnv_1", sender={"id": sender}, dseq=dseq, **more)  # type: ignore[arg-type]
+
+
+steps = st.one_of(
+    st.tuples(st.just("message"), st.integers(0, 30), st.sampled_from(["u-2", "u-2", "u-2", "u-1", "system", ""])),
+    st.tuples(st.just("message"), st.integers(0, 10_000), st.just("u-2")),
+    st.tuples(st.just("message"), st.integers(0, 10_000), st.just("u-2")),
+    st.tuples(st.just("settle"), st.just(0), st.just("")),
+    st.tuples(st.just("settle"), st.just(0), st.just("")),
+    st.tuples(st.just("settle"), st.integers(0, 60), st.just("any")),
+    st.tuples(st.just("other"), st.integers(0, 9), st.just("")),
+    st.tuples(st.just("time"), st.sampled_from([0, 1, 50, 250, 31_000, 70_000]), st.just("")),
+    st.tuples(st.just("wall"), st.sampled_from([-3_600_000, 3_600_000, 86_400_000]), st.just("")),
+    st.tuples(st.just("look"), st.just(0), st.just("")),
+)
+
+
+def others(number: int, dseq: int, generation: int) -> tuple[Event, bool]:
+    """Something that is no ordinary message, and whether it takes up the number ``dseq``."""
+    recall = frame("message.recall", {"target_message_id": "msg-7"}, chat_id="cnv_1", dseq=dseq)
+    provisional = said(number + 40, dseq).replace('"message_mode"', '"stream_merged":true,"message_mode"')
+    table: list[tuple[Event, bool]] = [
+        (FrameReceived(generation, frame("pong", {})), False),
+        (FrameReceived(generation, recall), True),
+        (FrameReceived(generation, "{"), False),
+        (FrameReceived(generation, said(3, None, text="no stamp")), False),
+        (FrameReceived(generation + 1, said(3, dseq)), False),
+        (FrameReceived(generation, said(5, dseq, text="changed")), True),
+        (FrameReceived(generation, provisional), True),
+        (Tick(), False),
+        (Refresh(1_000 + dseq * 10 + number), False),
+        (FrameReceived(generation, said(4, dseq, ciphertext_fragments=[1]).encode()), True),
+    ]
+    return table[number]
+
+
+@settings(deadline=None)
+@given(st.lists(steps, max_size=60), st.booleans())
+@pytest.mark.rule("SEND-19", "R2-6", "R2-9", "R2-13", "DEL-1")
+def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], receipts: bool) -> None:
+    bench = LinkBench(grant="v2", capabilities=Capabilities(delivery_receipt=receipts))
+    assert bench.online
+    state, session, now, dseq, unsettled = bench.state, Session.of(bench.state), bench.now, 0, list[int]()
+    used = set[int]()
+    for what, number, word in history:
+        event: Event
+        match what:
+            case "message":
+                dseq += 1
+                event = FrameReceived(bench.generation, said(number, dseq, word))
+            case "settle":
+                event = Settle(number if word else unsettled.pop(0) if unsettled else 1)
+            case "other":
+                event, counts = others(number, dseq + 1, bench.generation)
+                dseq += counts
+                if isinstance(event, Refresh) and event.command in used:
+                    continue
+                used.add(event.command if isinstance(event, Refresh) else -1)
+            case "time":
+                now, event = Instant(now.wall_ms + number, now.mono_ms + number), Tick()
+                if number < 100:
+                    continue
+            case "wall":
+                now = Instant(now.wall_ms + number, now.mono_ms)
+                continue
+            case _:
+                assert session.state == state
+                continue
+        state, expected = step(state, event, now)
+        assert session.handle(event, now) == expected
+        assert session.next_deadline() == state.deadline
+        assert session.is_ready == (type(state.link.phase).__name__ == "Online")
+        unsettled += [effect.delivery for effect in expected if isinstance(effect, Emit) and effect.delivery]
+    assert session.state == state
+
+
+def test_the_short_way_is_taken() -> None:
+    """Else everything above would pass without it."""
+    bench = LinkBench(grant="v2")
+    assert bench.online
+    traffic = Traffic.begin(bench.state)
+    assert traffic is not None
+    effects = traffic.handle(FrameReceived(bench.generation, said(1, 1)), bench.now)
+    assert effects is not None
+    (told,) = effects
+    assert isinstance(told, Emit) and isinstance(told.event, MessageReceived) and told.delivery == 1
+    assert traffic.handle(Settle(1), bench.now) == ()
+    inbox = traffic.state().inbox
+    assert inbox.stream is not None and (inbox.stream.last, inbox.stream.mark, len(inbox.places)) == (1, 1, 0)
+    assert bench.state.inbox.stream is not None and bench.state.inbox.stream.last == 0, "the old state is a value"
+
+
+def test_it_gives_way_when_something_is_due() -> None:
+    bench = LinkBench(grant="v2")
+    assert bench.online
+    traffic = Traffic.begin(bench.state)
+    assert traffic is not None and traffic.deadline is not None
+    due = Instant(T0, traffic.deadline)
+    assert traffic.handle(FrameReceived(bench.generation, said(1, 1)), due) is None
+    assert traffic.handle(FrameReceived(bench.generation, said(1, 2)), Instant(T0, MONO)) is None, "out of turn"
+    assert traffic.handle(FrameReceived(bench.generation, said(1, 1, "u-1")), Instant(T0, MONO)) is None, "our own"
+
+
+def test_it_does_not_begin_on_a_closed_connection() -> None:
+    bench = LinkBench(grant="v2")
+    assert bench.online
+    bench.step(Closed(bench.generation, 1006))
+    assert Traffic.begin(bench.state) is None
