@@ -15,7 +15,7 @@ which it answered in another way than the real one is marked with ``"unlike": tr
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any, Final, cast
 
 from attrs import fields, has
@@ -159,5 +159,4 @@ def _shown(value: object, encode: Encoder, hasher: StateHasher) -> Json:
 
 
 def _is_large(value: object) -> bool:
-    maps = IntMap | StrMap | Recent
-    return isinstance(value, maps) and len(cast("IntMap[Any] | StrMap[Any] | Recent[Any]", value)) > _LARGEST_MAP
+    return class_of(value) in (IntMap, StrMap, Recent) and len(cast(Sized, value)) > _LARGEST_MAP

@@ -34,10 +34,12 @@ from clawproto.state import State
 
 _DEEPEST: Final = 100
 _MAPS: Final = (IntMap, StrMap)
-_PUBLIC: Final = frozenset(
-    ["events", "commands", "effects", "results", "app_events", "app_signals", "app_stores", "credentials", "keeping"]
-    + ["http", "config", "policy", "instant", "state"]
-)
+# fmt: off
+_PUBLIC: Final = frozenset({
+    "events", "commands", "effects", "results", "app_events", "app_signals", "app_stores", "credentials", "keeping",
+    "http", "config", "policy", "instant", "state",
+})
+# fmt: on
 
 
 class JournalError(ValueError):

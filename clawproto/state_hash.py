@@ -80,7 +80,7 @@ class StateHasher:
             return b"l" + _digest(*map(self._part, cast("tuple[object, ...] | list[object]", value)))
         if isinstance(value, Secret):
             return b"t" + self._redactor.secret(value).reveal().encode("utf-8", "surrogatepass")
-        if is_node(value) or isinstance(value, Block):
+        if is_node(value) or class_of(value) is Block:
             return b"m" + self._node(value)
         if has(class_of(value)):
             return b"o" + self._attrs(self._redactor.value(value))

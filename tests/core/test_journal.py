@@ -17,10 +17,12 @@ from clawproto.events import AppendStream, Event, FinishStream, OpenStream, Reac
 from clawproto.instant import Instant
 from clawproto.journal import Recorder
 from clawproto.journal_encoding import Encoder, JournalError, classes, decode
+from clawproto.keeping import KeptSend
 from clawproto.persistent import IntMap, StrMap
 from clawproto.policy import DAY_MS
 from clawproto.redaction import Redactor
 from clawproto.replay import Difference, Journal, read, replay
+from clawproto.session import step
 from clawproto.state import State
 from clawproto.state_hash import StateHasher, schema
 from clawproto.timeline import timeline
@@ -42,8 +44,6 @@ class Recorded(Bench):
     def step(self, event: Event) -> tuple[Effect, ...]:
         begin = len(self.effects)
         queue: list[Event] = [event]
-        from clawproto.session import step
-
         while queue:
             following = queue.pop(0)
             self.state, effects = step(self.state, following, self.now)
@@ -110,6 +110,19 @@ def test_without_contents_nothing_that_people_wrote_is_in_it() -> None:
     assert not any(word in text for word in words)
     assert CHAT in text and "msg-7" in text and "usr_9" in text
     assert all(word in "".join(journal_of(taken)) for word in words if word != "👍")
+
+
+def test_nothing_of_what_an_earlier_session_kept_is_in_a_masked_journal() -> None:
+    payload = '{"message_id":"msg-9","message":{"body":{"fragments":[{"kind":"text","text":"Private words"}]}}}'
+    kept = KeptSend("s-1", 1, "msg-9", CHAT, "message.send", payload, '{"id":"usr_9","nick_name":"Private Ann"}', 5)
+    config = Config(seed=SEED, keep_sends=True)
+    event = Start(credentials(), None, (kept,), 1)
+    state, effects = step(State(config), event, Instant(1, 2))
+    for contents in (True, False):
+        recorder = Recorder(contents=contents, salt=SALT, library="test")
+        lines = [recorder.header(config), recorder.step(Instant(1, 2), event, effects, state)]
+        assert ("Private" in lines[1]) is contents and "msg-9" in lines[1] and "usr_9" in lines[1]
+        assert replay(read(lines)).difference is None
 
 
 def test_a_masked_journal_still_tells_a_repeat_from_an_update() -> None:
