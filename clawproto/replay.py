@@ -27,7 +27,7 @@ from clawproto.state import State
 from clawproto.state_hash import StateHasher, schema
 
 Object = dict[str, Json]
-_LONGEST_LINE: Final = 256 * 1024 * 1024  # characters
+LONGEST_LINE: Final = 256 * 1024 * 1024  # characters
 
 
 @frozen
@@ -120,7 +120,7 @@ def read(texts: Iterable[str]) -> Journal:
     for number, text in enumerate(texts, 1):
         if cut:
             raise JournalError(f"line {number - 1} is damaged")
-        if len(text) > _LONGEST_LINE:
+        if len(text) > LONGEST_LINE:
             raise JournalError(f"line {number} is too long")
         try:
             value: Json = json.loads(text)

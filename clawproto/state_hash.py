@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 from attrs import fields, has
 
+from clawproto.inbox_state import Known
 from clawproto.journal_encoding import class_of, classes, is_default, told_fields, type_name
 from clawproto.persistent import IntMap, StrMap, is_node
 from clawproto.recent import Block
@@ -23,6 +24,7 @@ from clawproto.secret import Secret
 from clawproto.state import State
 
 _SIZE: Final = 16  # bytes
+_SHARED: Final = (Block, Known)  # like nodes, they are passed on from state to state
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -80,7 +82,7 @@ class StateHasher:
             return b"l" + _digest(*map(self._part, cast("tuple[object, ...] | list[object]", value)))
         if isinstance(value, Secret):
             return b"t" + self._redactor.secret(value).reveal().encode("utf-8", "surrogatepass")
-        if is_node(value) or class_of(value) is Block:
+        if is_node(value) or class_of(value) in _SHARED:
             return b"m" + self._node(value)
         if has(class_of(value)):
             return b"o" + self._attrs(self._redactor.value(value))

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 from clawproto.journal_encoding import JournalError
-from clawproto.replay import Journal, read
+from clawproto.replay import LONGEST_LINE, Journal, read
 from clawproto_cli.failures import Exit, Failure
 
 
@@ -14,7 +14,7 @@ def open_journal(path: Path) -> Journal:
     try:
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", encoding="ascii", errors="replace", newline="\n") as lines:
-            return read(lines)
+            return read(iter(lambda: lines.readline(LONGEST_LINE + 1), ""))
     except (OSError, EOFError, zlib.error) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise Failure(Exit.FAILED, f"{path}: {reason}") from None
