@@ -64,7 +64,7 @@ def hot_paths() -> Iterator[tuple[str, Work, int]]:
     acks, texts = pure.acknowledged()
     yield "ack, received", acks, pure.COUNT
     yield "ack, decoded", pure.decoding(texts), pure.COUNT
-    yield "send and ack", pure.round_trip()[0], 1
+    yield "send and ack", pure.round_trip()[0], pure.COUNT
     yield "ping and pong", pure.heartbeat()[0], 1
     yield "rotation", pure.rotation()[0], 1
     later = moment(2_000 + first * 5)

@@ -178,16 +178,20 @@ def heartbeat() -> tuple[Work, str]:
 
 
 def round_trip() -> tuple[Work, str]:
-    """A message is sent and acknowledged."""
-    state, generation = ready()
-    send = Send(1, "cnv_1", ({"kind": "text", "text": "hello"},))
-    after, effects = step(state, send, moment(1_000))
-    sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
-    ack = frames.ack(sent["trace_id"], sent["payload"]["message_id"])
-    events: list[tuple[Event, Instant]] = [(send, moment(1_000)), (FrameReceived(generation, ack), moment(1_020))]
-    after, _ = run(state, events)
-    assert len(after.outbox.entries) == 0
-    return chain(state, events), ack
+    """Messages are sent and acknowledged, one after the other, `COUNT` of them."""
+    start, generation = ready()
+    state, ack = start, ""
+    events: list[tuple[Event, Instant]] = []
+    for index in range(COUNT):
+        send = Send(index + 1, "cnv_1", ({"kind": "text", "text": "hello"},))
+        state, effects = step(state, send, moment(1_000 + index))
+        sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
+        ack = frames.ack(sent["trace_id"], sent["payload"]["message_id"])
+        answer = FrameReceived(generation, ack)
+        state, _ = step(state, answer, moment(1_000 + index))
+        events += [(send, moment(1_000 + index)), (answer, moment(1_000 + index))]
+    assert len(state.outbox.entries) == 0
+    return _session(start, events), ack
 
 
 def _receipt() -> tuple[Work, str]:
@@ -223,7 +227,7 @@ def machines(rounds: int) -> Iterator[Row]:
         ("idle Tick", (chain(idle, [(Tick(), later)] * COUNT), ack), "json.loads, an ack of 200 bytes"),
     ]
     for name, (work, text), against in parts:
-        count = COUNT if name == "idle Tick" else 1
+        count = COUNT if name in ("idle Tick", "outbox: send and ack, 2 steps") else 1
         loads = _loads([text] * COUNT)
         yield compare(
             "machines",

@@ -19,11 +19,10 @@ conformance suite in ``clawproto.testing``.
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, assert_never
+from typing import assert_never
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent, FrameRejected
-from clawproto.credentials import Credentials, Guard
 from clawproto.effects import (
     Abort,
     Close,
@@ -42,6 +41,14 @@ from clawproto.effects import (
     Resolve,
     SendFrame,
     Swap,
+)
+from clawproto.engine_parts import (
+    HttpJob as HttpJob,
+    Link as Link,
+    Observer as Observer,
+    Outgoing as Outgoing,
+    SessionLike as SessionLike,
+    StoreJob as StoreJob,
 )
 from clawproto.events import (
     Closed,
@@ -70,44 +77,6 @@ from clawproto.wire.codec import EXCERPT_LIMIT
 
 QUARANTINE = 64  # rejected frames that are kept, R2-11
 _SMALL = 256  # bytes charged for an event that came in no frame
-
-StoreJob: TypeAlias = RecordIntent | Persist | Logout | Reload | RememberDevice
-HttpJob: TypeAlias = RequestRefresh | RequestHttp
-Outgoing: TypeAlias = SendFrame | Close | Reconnect
-Observer: TypeAlias = Callable[[Instant, Event, tuple[Effect, ...], object], None]
-"""Called after every step with the instant, the event, its effects and the state after it."""
-
-
-class SessionLike(Protocol):
-    """What the engine needs of `clawproto.session.Session`."""
-
-    def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]: ...
-    def next_deadline(self) -> int | None: ...
-    @property
-    def state(self) -> object: ...
-    @property
-    def is_finished(self) -> bool: ...
-    @property
-    def is_ready(self) -> bool: ...
-    @property
-    def guard(self) -> Guard: ...
-    @property
-    def credentials(self) -> Credentials | None: ...
-
-
-class Link:
-    """One socket, as far as the driver has to remember it.
-
-    Attributes:
-        outgoing: what its writer has to do, in order.
-        closing: a `Close` or `Reconnect` was queued: from now on read regardless of a full inbox, for at most
-            `close_timeout_ms`.
-    """
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.outgoing: deque[Outgoing] = deque()
-        self.closing = False
 
 
 class Engine:
@@ -154,7 +123,7 @@ class Engine:
         self._logout_told: app_events.LoggedOut | None = None
         self.keeper: Keeper | None = None
         if keeps_messages:
-            self.keeper = Keeper(self.mailbox, policy or Policy(), self._step, self._notice, self._rejection)
+            self.keeper = Keeper(self.mailbox, policy or Policy(), self._step, self._notice, self._unstorable)
         self._now = now
         self._on_notice = on_notice
         self._observer = observer
@@ -256,6 +225,11 @@ class Engine:
         name, excerpt = (None, "") if message is None else (message.event, message.text[:EXCERPT_LIMIT])
         rejection = FrameRejected(name, problem, excerpt, self.rejected, message=message)
         self.quarantined.append(rejection)
+        return rejection
+
+    def _unstorable(self, event: AppEvent, problem: str) -> FrameRejected:
+        rejection = self._rejection(event, problem)
+        self._on_notice(rejection)
         return rejection
 
     def _read_on(self) -> bool:

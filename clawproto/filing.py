@@ -39,7 +39,7 @@ from clawproto.keeping import (
 )
 
 Key: TypeAlias = tuple[str, ...]
-RECALLED = "recalled"
+MESSAGE, RECALLED = "message", "recalled"
 
 
 def identity(event: AppEvent) -> tuple[Key, object] | None:
@@ -49,7 +49,7 @@ def identity(event: AppEvent) -> tuple[Key, object] | None:
     """
     match event:
         case MessageReceived(message=message):
-            return ("message", message.message_id), (fingerprint(message), message.stream_merged)
+            return (MESSAGE, message.message_id), (fingerprint(message), message.stream_merged)
         case MessageRecalled(target_message_id=target):
             return (RECALLED, target), None
         case ReactionChanged(target_message_id=target, reactor_user_id=reactor, emoji=emoji):
@@ -76,6 +76,7 @@ def identity(event: AppEvent) -> tuple[Key, object] | None:
 class _Known:
     row: int
     content: object = field(repr=False)
+    again: bool  # an earlier content was handled; only then it is an update to an application that starts anew
 
 
 class Filing:
@@ -140,16 +141,22 @@ class Filing:
         known = self._known.get(key)
         if known is not None and (known.content == content or _is_older(event, content, known.content)):
             return Filed(known.row, None)
+        again = known is not None and (known.again or known.row not in self.waiting)
+        told = event
         if isinstance(event, MessageReceived):
             recalled = self._known.get((RECALLED, event.message_id))
             if recalled is not None:
                 return Filed(recalled.row, None)  # withdrawn before it arrived (RECALL-1)
-            event = evolve(event, update=known is not None)
+            told, event = evolve(event, update=known is not None), evolve(event, update=again)
+        elif isinstance(event, MessageRecalled):
+            withdrawn = self._known.pop((MESSAGE, event.target_message_id), None)
+            if withdrawn is not None:
+                self.waiting.pop(withdrawn.row, None)
         if known is not None:
             self.waiting.pop(known.row, None)
         filed = self._new_row(event)
-        self._known[key] = _Known(filed.row, content)
-        return filed
+        self._known[key] = _Known(filed.row, content, again)
+        return Filed(filed.row, told)
 
     def _new_row(self, event: AppEvent) -> Filed:
         self.last_row += 1

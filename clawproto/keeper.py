@@ -30,6 +30,13 @@ from clawproto.mailbox import Mailbox
 from clawproto.policy import Policy
 from clawproto.timing import save_backoff_ms
 
+# What stores have a place for, also where the stream does not count it: recalls never bear a stamp (RECALL-2).
+_KEPT = (
+    MessageReceived,
+    app_events.MessageRecalled,
+    app_events.ReactionChanged,
+    app_events.ReadMarkMoved,
+)
 _TROUBLE = (
     app_events.SaveAlarm,
     app_events.SaveRecovered,
@@ -147,7 +154,7 @@ class Keeper:
         if self._failures and isinstance(event, _TROUBLE):
             self._mailbox.put(event, None, size)
             return
-        durable = delivery is not None or isinstance(event, MessageReceived)
+        durable = delivery is not None or isinstance(event, _KEPT)
         waiting = _Waiting(event, delivery, size, filed=not durable)
         if durable:
             self._gather((Arrival(event),), waiting)

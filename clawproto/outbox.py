@@ -14,6 +14,7 @@ store an entry that is not kept yet is passed over until it is (`clawproto.outbo
 from clawproto import gates, outbox_keeping
 from clawproto.app_events import SendSettled
 from clawproto.effects import SendFrame
+from clawproto.errors import Misuse
 from clawproto.events import KeepFailed, KeepReport, React, Send, Start
 from clawproto.evolving import evolve
 from clawproto.gates import Gate, blocking, is_valid_chat
@@ -224,8 +225,14 @@ def disconnected(outbox: OutboxState, turn: Turn) -> OutboxState:
 # --- the message store ---------------------------------------------------------------------------------------------
 
 
-def restore(outbox: OutboxState, start: Start) -> OutboxState:
-    """Take up what an earlier session kept and did not decide, under the same ids and numbers (SEND-5, SEND-17)."""
+def restore(outbox: OutboxState, start: Start, turn: Turn) -> OutboxState:
+    """Take up what an earlier session kept and did not decide, under the same ids and numbers (SEND-5, SEND-17).
+
+    Raises:
+        Misuse: this session keeps no sends.
+    """
+    if start.sends and not turn.config.keep_sends:
+        raise Misuse("kept sends were given to a session that keeps none")
     for kept in start.sends:
         size = len(f"{kept.payload}{kept.to or ''}{kept.chat_id}".encode("utf-8", "surrogatepass"))
         entry = Entry(
@@ -323,6 +330,11 @@ def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
         outcome: Outcome = "expired" if entry.generation or entry.restored else "dropped"
         outbox = end(outbox, number, SendDecision(entry.trace_id, outcome, entry.message_id), turn)
     return OutboxState(keeping=outbox.keeping, next_number=outbox.next_number, next_due=outbox.next_due)
+
+
+def other_user(outbox: OutboxState, turn: Turn) -> OutboxState:
+    """Somebody else has been paired. What is kept was written by the one before, and is sent by nobody."""
+    return logged_out(outbox, turn) if turn.config.keep_sends else outbox
 
 
 def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:

@@ -46,6 +46,7 @@ from clawproto.events import (
     ReceiverPaused,
     ReceiverResumed,
     Reloaded,
+    Send,
     Settle,
     Start,
     Stop,
@@ -97,8 +98,6 @@ def _check(state: State, event: Event) -> None:
     if isinstance(event, Start):
         if state.started:
             raise Misuse("the session was started before")
-        if event.sends and not state.config.keep_sends:
-            raise Misuse("kept sends were given to a session that keeps none")
     elif not state.started:
         raise Misuse(f"{type(event).__name__} before Start")
 
@@ -144,7 +143,7 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
 
 
 def _start(state: State, event: Start, turn: Turn) -> State:
-    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event)
+    begun, sending = tokens.start(state.tokens, event, turn), outbox.restore(state.outbox, event, turn)
     if begun.status == "logged-out":  # the process ended before the store had been told
         sending = outbox.logged_out(sending, turn)
     return evolve(state, started=True, tokens=begun, link=link.start(state.link, turn), outbox=sending)
@@ -160,7 +159,7 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
         return state
     state = connection.renew(state, turn)
     if known is not None and loaded is not None and known.identity.user_id != loaded.identity.user_id:
-        state = evolve(state, signals=signals.other_user(state.signals))
+        state = evolve(state, signals=signals.other_user(state.signals), outbox=outbox.other_user(state.outbox, turn))
     return evolve(state, link=link.other_identity(state.link))
 
 
@@ -359,7 +358,7 @@ class Session:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        if isinstance(event, FrameReceived | Settle):
+        if isinstance(event, FrameReceived | Settle | Send):
             traffic = self._traffic
             if traffic is None:
                 traffic = self._traffic = Traffic.begin(self._state)

@@ -1,12 +1,13 @@
-"""The two events that make up most of a session's life, a message that arrives and one that is settled, at little cost.
+"""The events that make up most of a session's life, messages and acks in both directions, at little cost.
 
-Rules: those of `clawproto.inbox`, which this does once more for the ordinary case: SEND-19, R2-6 to R2-13, DEL-1.
+Rules: those of `clawproto.inbox`, which this does once more for the ordinary case: SEND-19, R2-6 to R2-13, DEL-1. Sends
+and acks are left to the outbox.
 
-    State ---- begin ----> Traffic: receive, settle, receive, … ---- state ----> State
-               live, v2,                                          anything else happens, something
-               no gates, …                                        is due, somebody wants to see it
+    State ---- begin ----> Traffic: receive, settle, send, ack, … ---- state ----> State
+               live, v2,                                            anything else happens, something
+               no gates, …                                          is due, somebody wants to see it
 
-`clawproto.session.step` makes a new state for each event, and copies what changes. Here the few fields that these two
+`clawproto.session.step` makes a new state for each event, and copies what changes. Here the few fields that these
 events change are kept aside, and put back into the state when it is wanted. Every other event, and every message that
 is not ordinary, is left to ``step``: an answer of None means that nothing has been done. Effects and state are those of
 ``step``; tests compare them event by event.
@@ -14,21 +15,22 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 
 from attrs import define
 
-from clawproto import outbox
+from clawproto import outbox, outbox_answers
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
-from clawproto.events import FrameReceived, Settle
+from clawproto.events import FrameReceived, Send, Settle
 from clawproto.evolving import evolve
 from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, fingerprint, receipt
 from clawproto.inbox_state import Known, Place
 from clawproto.instant import Instant
 from clawproto.link_state import Online
+from clawproto.outbox_state import OutboxState
 from clawproto.recent import Recent
 from clawproto.state import State
 from clawproto.timing import earliest
 from clawproto.turn import Counters, Turn
 from clawproto.wire.codec import decode_message
-from clawproto.wire.values import MessagePayload
+from clawproto.wire.values import Ack, Frame, MessagePayload
 
 _FAR = 1 << 62
 
@@ -43,6 +45,7 @@ class Traffic:
     _device_id: str | None
     _limit: int
     _fixed_due: int
+    _sends_due: int
     _wall_due: int
     _last: int
     _mark: int
@@ -60,6 +63,7 @@ class Traffic:
     _remembered: int
     _receipts: bool
     _counters: Counters
+    _outbox: OutboxState
 
     @staticmethod
     def begin(state: State) -> "Traffic | None":
@@ -78,6 +82,7 @@ class Traffic:
             and credentials is not None
             and credentials.identity.user_id
             and not state.tokens.stopped
+            and state.tokens.status not in ("absent", "logged-out")
             and not len(state.outbox.gates.gated.gates)
             and not len(state.outbox.gates.muted.gates)
             and not len(state.streams.due)
@@ -88,7 +93,6 @@ class Traffic:
         policy, proactive = state.config.policy, state.tokens.proactive_at
         fixed = earliest(
             state.calm_until,
-            outbox.deadline(state.outbox),
             state.inbox.repeat_due,
             phase.since + policy.stable_after_ms if state.link.attempts else None,
         )
@@ -99,6 +103,7 @@ class Traffic:
             state.link.device_id,
             policy.downlink_limit,
             _FAR if fixed is None else fixed,
+            _sends_due(state.outbox),
             _FAR if proactive is None else proactive,
             stream.last,
             stream.mark,
@@ -116,6 +121,7 @@ class Traffic:
             policy.remembered_messages,
             state.config.capabilities.delivery_receipt,
             state.counters,
+            state.outbox,
         )
 
     @property
@@ -123,11 +129,13 @@ class Traffic:
         """As `State.deadline`."""
         return None if self._deadline == _FAR else self._deadline
 
-    def handle(self, event: FrameReceived | Settle, now: Instant) -> tuple[Effect, ...] | None:
+    def handle(self, event: FrameReceived | Settle | Send, now: Instant) -> tuple[Effect, ...] | None:
         """Do what ``step`` would do, if this is ordinary and nothing else is due; else None."""
         if now.mono_ms >= self._deadline or now.wall_ms >= self._wall_due:
             return None
-        return self._receive(event, now) if isinstance(event, FrameReceived) else self._settle(event.delivery, now)
+        if isinstance(event, FrameReceived):
+            return self._receive(event, now)
+        return self._settle(event.delivery, now) if isinstance(event, Settle) else self._send(event, now)
 
     def _receive(self, event: FrameReceived, now: Instant) -> tuple[Effect, ...] | None:
         """A frame, if it is a message that was never seen before and came in turn."""
@@ -137,6 +145,8 @@ class Traffic:
         if frame is None:
             return None
         message, sender, number = frame.payload, frame.sender, self._last + 1
+        if type(message) is Ack:
+            return self._acknowledged(frame, message, now)
         if type(message) is not MessagePayload or frame.dseq != number or sender is None:
             return None
         sender_id, message_id, before = sender.id, message.message_id, self._before
@@ -173,11 +183,38 @@ class Traffic:
         self._known = self._known.put(message_id, known, self._remembered)
         self._deliveries = delivery
         self._taken[delivery] = self._last = number
-        self._heard_at = mono = now.mono_ms
-        if self._replay_until is not None:
-            self._replay_until = mono + self._replay_idle
+        self._heard(now.mono_ms)
         self._arm()
         return done
+
+    def _heard(self, mono: int) -> None:
+        self._heard_at = mono
+        if self._replay_until is not None:
+            self._replay_until = mono + self._replay_idle
+
+    def _acknowledged(self, frame: Frame, ack: Ack, now: Instant) -> tuple[Effect, ...] | None:
+        """An ack of a message; acks bear no stamp."""
+        before = self._outbox
+        if frame.dseq is not None or outbox_answers.awaited_slot(before, frame.trace_id) is not None:
+            return None
+        turn = Turn(self._before.config, self._counters, now)
+        after = outbox_answers.acknowledged(before, frame.trace_id, ack, turn)
+        return self._sent(after, turn, heard=True)
+
+    def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
+        """A message of ours."""
+        turn = Turn(self._before.config, self._counters, now)
+        return self._sent(outbox.send(self._outbox, command, self._generation, turn), turn, heard=False)
+
+    def _sent(self, after: OutboxState, turn: Turn, *, heard: bool) -> tuple[Effect, ...] | None:
+        due = _sends_due(after)
+        if due <= turn.mono:
+            return None  # the message store comes first
+        self._outbox, self._counters, self._sends_due = after, turn.counters, due
+        if heard:
+            self._heard(turn.mono)
+        self._arm()
+        return tuple(turn.effects)
 
     def _settle(self, delivery: int, now: Instant) -> tuple[Effect, ...] | None:
         """The application is done with the event that comes next in the stream."""
@@ -199,6 +236,8 @@ class Traffic:
         due = self._heard_at + self._ping_after
         if self._fixed_due < due:
             due = self._fixed_due
+        if self._sends_due < due:
+            due = self._sends_due
         if self._ack_due is not None and self._ack_due < due:
             due = self._ack_due
         if self._replay_until is not None and self._replay_until < due:
@@ -207,28 +246,32 @@ class Traffic:
 
     def state(self) -> State:
         """The state as ``step`` would have it."""
-        before = self._before
-        inbox, phase, stream = before.inbox, before.link.phase, before.inbox.stream
+        before, link, inbox = self._before, self._before.link, self._before.inbox
+        phase, stream = link.phase, inbox.stream
         assert type(phase) is Online and stream is not None
         if self._heard_at != phase.heard_at:
-            before = evolve(
-                before, link=evolve(before.link, phase=Online(phase.generation, phase.since, self._heard_at))
-            )
-        places = inbox.places
-        for delivery in self._gone:
-            places = places.remove(delivery)
-        for delivery, number in self._taken.items():
-            places = places.set(delivery, Place(self._generation, number))
+            link = evolve(link, phase=Online(phase.generation, phase.since, self._heard_at))
         if self._last != stream.last or self._mark != stream.mark:
-            stream = evolve(stream, last=self._last, mark=self._mark)
+            places = inbox.places
+            for delivery in self._gone:
+                places = places.remove(delivery)
+            for delivery, number in self._taken.items():
+                places = places.set(delivery, Place(self._generation, number))
             inbox = evolve(
                 inbox,
-                stream=stream,
+                stream=evolve(stream, last=self._last, mark=self._mark),
                 deliveries=self._deliveries,
                 places=places,
                 known=self._known,
                 ack_due=self._ack_due,
-                replay_until=self._replay_until,
             )
-            before = evolve(before, counters=self._counters, inbox=inbox, deadline=self.deadline)
-        return before
+        if self._replay_until != inbox.replay_until:
+            inbox = evolve(inbox, replay_until=self._replay_until)
+        return evolve(
+            before, counters=self._counters, deadline=self.deadline, link=link, inbox=inbox, outbox=self._outbox
+        )
+
+
+def _sends_due(sends: OutboxState) -> int:
+    due = outbox.deadline(sends)
+    return _FAR if due is None else due

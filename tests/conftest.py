@@ -1,7 +1,13 @@
 """What every test file shares: the rule table, the choice of the JSON reader, and the event loops."""
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from tests.postgres_server import PostgresServer
 
 # Deadlines would judge the machine. A longer search: --hypothesis-profile=soak.
 hypothesis.settings.register_profile("tests", deadline=None)
@@ -39,3 +45,23 @@ def pytest_report_header() -> str:
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Every test marked ``anyio`` runs once on asyncio and once on trio."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """A PostgreSQL server for all tests of this process. Do not stop it; a test that must makes its own."""
+    pytest.importorskip("psycopg", reason="PostgreSQL stores need psycopg: pip install 'clawproto[postgres]'")
+    from tests.postgres_server import NoServerError, PostgresServer
+
+    try:
+        server = PostgresServer(fsync="off")  # nobody pulls the plug
+    except NoServerError as error:
+        pytest.skip(str(error))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def database(postgres: "PostgresServer") -> str:
+    """The connection string of a new database."""
+    return postgres.create_database()

@@ -9,7 +9,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 FENCED = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SNIPPETS = [
     pytest.param(block, id=f"{name}-{number}")
-    for name in ("messages.md", "signals.md", "media.md", "security.md", "durability.md")
+    for name in ("messages.md", "signals.md", "media.md", "security.md", "stores.md", "durability.md")
     for number, block in enumerate(FENCED.findall((DOCS / name).read_text(encoding="utf-8")))
 ]
 

@@ -42,7 +42,10 @@ def test_a_repeat_is_no_news_and_other_content_is_an_update() -> None:
     update = file(filing, said("b"))
     assert update.row == 2 and isinstance(update.event, MessageReceived)
     assert update.event.update and update.event.text == "b"
-    assert filing.backlog().arrivals == (update,), "the newer content takes the place of the older one"
+    new = Filed(2, said("b"))
+    assert filing.backlog().arrivals == (new,), (
+        "the newer content takes the place of the older one, which nobody handled"
+    )
     filing.commit([Handled(2), Handled(77)])
     assert filing.backlog() == Backlog(last_row=2)
     assert file(filing, said("b")) == Filed(2, None)

@@ -9,13 +9,17 @@ from clawproto.app_events import (
     AppEvent,
     FrameRejected,
     LoggedOut,
+    MessageRecalled,
     MessageReceived,
     MessagesSaved,
     MessagesUnsaved,
+    ReactionChanged,
+    ReadMarkMoved,
     Ready,
     ReplayFinished,
     SaveAlarm,
     SignalReceived,
+    TypingChanged,
 )
 from clawproto.effects import Effect, Emit, Keep
 from clawproto.engine import Engine
@@ -177,6 +181,16 @@ def test_in_legacy_mode_messages_are_kept_as_well() -> None:
     assert desk.store() == (Handled(1),)
 
 
+@pytest.mark.rule("RECALL-1", "RECALL-2", "READ-4", "RX-3")
+def test_recalls_reactions_and_read_marks_are_filed_though_no_place_waits_for_them() -> None:
+    desk = Desk()
+    told = (MessageRecalled("cnv_1", "m-1"), ReactionChanged("cnv_1", "m-2", "usr_2", "x"), ReadMarkMoved("cnv_1", 5))
+    desk.arrives(*((event, None) for event in told), (TypingChanged("cnv_1", "usr_2", True), None))
+    assert desk.drain() == []
+    assert desk.store() == tuple(Arrival(event) for event in told)
+    assert desk.drain() == [*told, TypingChanged("cnv_1", "usr_2", True)] and desk.fed(Settle) == []
+
+
 @pytest.mark.rule("R2-11")
 def test_what_cannot_be_taken_is_kept_in_quarantine() -> None:
     desk = Desk(settle="explicit")
@@ -328,7 +342,8 @@ def test_what_can_never_be_stored_holds_nothing_up() -> None:
     assert (rejection.problem, rejection.message, rejection.dropped) == ("no such letters", message(1), 1)
     assert desk.drain() == [rejection, message(2), ReplayFinished(True)]
     assert desk.fed(Settle) == [Settle(1), Settle(2)]
-    assert list(desk.engine.quarantined) == [rejection] and desk.notices == []
+    assert list(desk.engine.quarantined) == [rejection]
+    assert desk.notices == [ReplayFinished(True), rejection]
 
 
 @pytest.mark.rule("R2-11")

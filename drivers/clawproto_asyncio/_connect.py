@@ -59,7 +59,8 @@ async def connect(
     is.
 
     Args:
-        store: where the credentials are, or the path of an SQLite file. A store that is given stays open.
+        store: where the credentials are, the path of an SQLite file, or an address (`clawproto_io.open_store`). A store
+            that is given stays open.
         policy: every number; None: the protocol's.
         features: what the application turns on; what is asked of the hub follows from it (CAP-1).
         client_version: log material for the hub (HS-6).
@@ -153,7 +154,7 @@ async def pair(
     Cancelling this while the request is under way waits for its answer and saves it first: the code is single-use.
 
     Args:
-        store: where to keep the credentials, or the path of an SQLite file.
+        store: where to keep the credentials, the path of an SQLite file, or an address (`open_store`).
         code: as typed by a person.
         base_url: origin of the REST surface.
         ws_url: None derives it from ``base_url`` (AUTH-8).

@@ -3,29 +3,47 @@
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
+_PATH = click.Path(dir_okay=False)
+
+
+def _path_or_url(context: click.Context, option: click.Parameter, value: str) -> str:
+    return value if "://" in value else str(_PATH.convert(value, option, context))
+
+
 store_option = click.option(
     "--store",
     required=True,
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="SQLite file with the agent's credentials (mode 0600).",
+    metavar="FILE|URL",
+    callback=_path_or_url,
+    help="Where the agent's credentials are: an SQLite file (mode 0600), sqlite:///FILE or postgresql://HOST/DATABASE.",
 )
 
 
-def _note_keyring(context: click.Context, _option: click.Parameter, name: str | None) -> None:
-    context.meta[KEYRING] = name
+def _note(key: str) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    def note(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+        context.meta[key] = value
+
+    return note
 
 
 KEYRING = "clawproto.keyring"
+ACCOUNT = "clawproto.account"
+account_option = click.option(
+    "--account",
+    metavar="NAME",
+    expose_value=False,
+    callback=_note(ACCOUNT),
+    help="Which of the accounts in the store.  [default: default]",
+)
 keyring_option = click.option(
     "--keyring",
     metavar="NAME",
     expose_value=False,
-    callback=_note_keyring,
+    callback=_note(KEYRING),
     help="Encrypt the tokens in the store with the key NAME in the keyring of the system; made if it is missing.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line, for programs.")

@@ -8,9 +8,20 @@ from clawproto_io.errors import GenerationConflict, HttpFailure, StoreError
 from clawproto_io.http import HttpRunner
 from clawproto_io.journal import Journal
 from clawproto_io.pairing import adopt, new_device_id
-from clawproto_io.stores import CredentialStore, FaultyStore, MemoryStore, SqliteStore, StoreKey, open_store
+from clawproto_io.stores import (
+    AccountStore,
+    CredentialStore,
+    FaultyStore,
+    MemoryStore,
+    SqliteAccounts,
+    SqliteStore,
+    StoreKey,
+    open_accounts,
+    open_store,
+)
 
 __all__ = [
+    "AccountStore",
     "Clock",
     "CredentialStore",
     "FaultyStore",
@@ -20,12 +31,14 @@ __all__ = [
     "Journal",
     "MemoryStore",
     "ScaledClock",
+    "SqliteAccounts",
     "SqliteStore",
     "StoreError",
     "StoreKey",
     "SystemClock",
     "adopt",
     "new_device_id",
+    "open_accounts",
     "open_store",
     "system_seed",
 ]

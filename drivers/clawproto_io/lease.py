@@ -1,26 +1,27 @@
 """One owner for a session: of several processes on one store, one holds the session, and the others wait.
 
-    waiting -- nobody owns it, or its owner showed no sign of life for the whole term --> owner
-       ^                                                                                     |
-       '------ somebody else has taken over (this process had been paused) -- lost <---------'
+    waiting -- nobody owns it, its owner's process is gone, or showed no sign of life for the whole term --> owner
+       ^                                                                                                        |
+       '------ somebody else has taken over (this process had been paused) -- lost <----------------------------'
 
 No clocks are compared: whoever waits measures on its own clock how long the beat has stood still. Of those who see it
 at the same time one wins, since the lease is taken by compare-and-swap; the others see a new beat and go on waiting.
+
+Whose process is gone can be told on the same machine only, see `clawproto_io.owners`; elsewhere its term is waited for.
 
 A paused owner that wakes up too late cannot begin a refresh or a logout any more: the store checks its fence in the
 same transaction. A pair that the server handed out before is still saved if nobody else has rotated, which the
 generation tells; refusing that would lose the session.
 """
 
-import os
 import secrets
-import socket
 import time
 
 import anyio
 
 from clawproto_io.errors import StoreError
 from clawproto_io.logs import logger
+from clawproto_io.owners import is_gone, new_owner, short_name
 from clawproto_io.stores.base import LeaseRow, LeaseStore
 
 DEFAULT_TERM = 6.0  # seconds
@@ -33,6 +34,9 @@ class Lease:
 
     Args:
         term: seconds after which an owner without a sign of life is replaced; it shows one three times as often.
+
+    Attributes:
+        owner: the name under which `acquire` takes it; empty before.
     """
 
     def __init__(self, store: LeaseStore, term: float = DEFAULT_TERM) -> None:
@@ -41,29 +45,38 @@ class Lease:
         self._store = store
         self._term = term
         self._fence: int | None = None
-        self.owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.owner = ""
 
     async def acquire(self) -> None:
         """Wait until this process owns the session. Cancelling it leaves nothing behind.
 
         Raises:
-            StoreError: the store cannot be read or written.
+            StoreError: the store cannot be read or written at the beginning. Later, it is waited for.
         """
+        self.owner = new_owner()  # here: the process may have forked since the lease was made
         seen: LeaseRow | None = None
         since = time.monotonic()
         while True:
-            found = await self._store.read_lease()
-            free = found is None or found.owner is None
-            if not free and found != seen:
+            try:
+                found = await self._store.read_lease()
+                owner = None if found is None or found.owner is None or is_gone(found.owner) else found.owner
+                if owner is not None and found != seen:
+                    if seen is None:
+                        _log.info("the session is owned by %s; waiting", short_name(owner))
+                    seen, since = found, time.monotonic()
+                elif owner is None or time.monotonic() - since >= self._term:
+                    with anyio.CancelScope(shield=True):
+                        self._fence = await self._store.take_lease(self.owner, found)
+                    if self._fence is not None:
+                        _log.info("%s owns the session", short_name(self.owner))
+                        return
+            except StoreError as error:
                 if seen is None:
-                    _log.info("the session is owned by %s; waiting", found.owner if found is not None else "")
-                seen, since = found, time.monotonic()
-            elif free or time.monotonic() - since >= self._term:
-                with anyio.CancelScope(shield=True):
-                    self._fence = await self._store.take_lease(self.owner, found)
-                if self._fence is not None:
-                    _log.info("%s owns the session", self.owner)
-                    return
+                    raise
+                # Who stands by for days must outlive a restart of the database. The wait begins anew: while nobody
+                # could be seen, the owner may have shown a sign of life.
+                _log.warning("waiting, but the lease cannot be read or taken: %s", error)
+                since = time.monotonic()
             await anyio.sleep(self._term / 6 * (0.75 + secrets.randbelow(500) / 1000))
 
     async def keep(self) -> None:
@@ -74,7 +87,7 @@ class Lease:
             await anyio.sleep(self._term / 3)
             try:
                 if not await self._store.renew_lease(self._fence):
-                    _log.warning("another process has taken the session over from %s", self.owner)
+                    _log.warning("another process has taken the session over from %s", short_name(self.owner))
                     return
             except StoreError as error:
                 _log.warning("no sign of life could be stored: %s", error)

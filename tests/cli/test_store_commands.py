@@ -227,3 +227,37 @@ def test_an_encrypted_store(hub: RunningHub, tmp_path: Path) -> None:
         done = clawproto("status", "--store", str(store), "--json", CLAWPROTO_STORE_KEY=wrong)
         assert (done.returncode, json.loads(done.stdout)["error"]) == (6, "store")
         assert key not in done.stdout + done.stderr and "nonsense" not in done.stdout
+
+
+# --- many accounts, and addresses ----------------------------------------------------------------------------------
+
+
+def test_accounts_of_one_store(hub: RunningHub, tmp_path: Path) -> None:
+    store, url = str(tmp_path / "agents.db"), f"sqlite://{tmp_path}/agents.db"
+    users: dict[str, str] = {}
+    for name, where in (("sales", store), ("support", url)):
+        agent = hub.next_agent()
+        arguments = ("pair", agent["pairing_code"], "--store", where, "--account", name, "--base-url", hub.base_url)
+        done = clawproto(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert f"(account {name})" in done.stdout and f"--account {name}" in done.stdout
+        shown = json.loads(clawproto("status", "--store", url, "--account", name, "--json").stdout)
+        assert (shown["account"], shown["store"], shown["state"]) == (name, url, "usable")
+        users[name] = shown["identity"]["user_id"]
+    assert len(set(users.values())) == 2
+    assert clawproto("status", "--store", store).returncode == 3, "nobody is paired as the default account"
+    sent = clawproto("send", hub.shared_conversation_id, "hi", "--store", store, "--account", "sales", "--json")
+    assert sent.returncode == 0, sent.stdout
+    login = clawproto(*LOGIN, "--store", url, "--account", "third", stdin="access-secret\n")
+    assert login.returncode == 0 and "(account third)" in login.stdout
+
+
+def test_addresses_that_lead_nowhere(tmp_path: Path) -> None:
+    for arguments, code, text in (
+        (("--store", "redis://me:secret@host"), 2, "no store of the kind redis"),
+        (("--store", "sqlite://host/a.db"), 2, "with three slashes"),
+        (("--store", str(tmp_path / "a.db"), "--account", " "), 2, "printable characters"),
+    ):
+        done = clawproto("status", *arguments, "--json")
+        assert (done.returncode, text in done.stdout, "secret" in done.stdout) == (code, True, False), done.stdout
+    assert clawproto("status", "--store", str(tmp_path)).returncode == 2, "a directory is no store"

@@ -26,7 +26,7 @@ from clawproto.results import (
 )
 from clawproto.session import is_finished, step
 from clawproto.state import State
-from tests.core.harness import MONO, REFUSED, T0, Bench, SendStore, credentials, jwt, names, rotated
+from tests.core.harness import MONO, REFUSED, T0, Bench, SendStore, credentials, jwt, names, pair, rotated
 from tests.core.messaging import CHAT, OTHER_CHAT, ack, message, online, refuse, says, send, uplinks
 
 
@@ -246,6 +246,25 @@ def test_a_logout_that_the_store_did_not_learn_of_is_made_up_for_at_the_start() 
     assert not bench.messages.undecided
     (settled,) = after.told(SendSettled)
     assert (settled.accepted, settled.code) == (False, "logged_out")
+
+
+@pytest.mark.rule("OUT-8", "OUT-11")
+def test_another_user_does_not_send_what_is_kept() -> None:
+    bench = keeping()
+    waiting = send(bench, "a")
+    bench.load(credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2"))
+    bench.run_for(10_000)
+    assert bench.results[waiting] == LoggedOutResult()
+    assert outcomes(bench) == [("expired", None)] and not bench.messages.undecided
+    assert len(uplinks(bench)) == 1 and bench.state.connected
+
+
+def test_another_pairing_of_the_same_user_does() -> None:
+    bench = keeping()
+    send(bench, "a")
+    bench.load(credentials(pair(jwt("b1"), "refresh-b"), generation=7, device_id="lab-02"))
+    bench.run_for(10_000)
+    assert len(uplinks(bench)) == 2 and bench.messages.undecided
 
 
 # --- the stop ------------------------------------------------------------------------------------------------------

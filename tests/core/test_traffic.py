@@ -1,13 +1,16 @@
 """The short way of ordinary messages comes to what ``step`` comes to, event by event."""
 
+import json
+
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from clawproto.app_events import MessageReceived
 from clawproto.config import Capabilities
-from clawproto.effects import Emit
-from clawproto.events import Closed, Event, FrameReceived, Refresh, Settle, Tick
+from clawproto.effects import Emit, SendFrame
+from clawproto.events import Closed, Event, FrameReceived, Refresh, Send, Settle, Tick
 from clawproto.instant import Instant
+from clawproto.json_types import Json
 from clawproto.session import Session, step
 from clawproto.traffic import Traffic
 from tests.core.harness import MONO, T0, frame
@@ -27,6 +30,8 @@ steps = st.one_of(
     st.tuples(st.just("settle"), st.just(0), st.just("")),
     st.tuples(st.just("settle"), st.just(0), st.just("")),
     st.tuples(st.just("settle"), st.integers(0, 60), st.just("any")),
+    st.tuples(st.just("send"), st.integers(0, 3), st.sampled_from(["cnv_1", "cnv_1", "bad"])),
+    st.tuples(st.just("ack"), st.integers(0, 3), st.sampled_from(["", "", "stray", "other id", "stamped"])),
     st.tuples(st.just("other"), st.integers(0, 9), st.just("")),
     st.tuples(st.just("time"), st.sampled_from([0, 1, 50, 250, 31_000, 70_000]), st.just("")),
     st.tuples(st.just("wall"), st.sampled_from([-3_600_000, 3_600_000, 86_400_000]), st.just("")),
@@ -54,13 +59,13 @@ def others(number: int, dseq: int, generation: int) -> tuple[Event, bool]:
 
 
 @settings(deadline=None)
-@given(st.lists(steps, max_size=60), st.booleans())
+@given(st.lists(steps, max_size=60), st.booleans(), st.booleans())
 @pytest.mark.rule("SEND-19", "R2-6", "R2-9", "R2-13", "DEL-1")
-def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], receipts: bool) -> None:
-    bench = LinkBench(grant="v2", capabilities=Capabilities(delivery_receipt=receipts))
+def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], receipts: bool, keep_sends: bool) -> None:
+    bench = LinkBench(grant="v2", capabilities=Capabilities(delivery_receipt=receipts), keep_sends=keep_sends)
     assert bench.online
     state, session, now, dseq, unsettled = bench.state, Session.of(bench.state), bench.now, 0, list[int]()
-    used = set[int]()
+    used, sent, commands = set[int](), list[tuple[str, str]](), 5_000_000
     for what, number, word in history:
         event: Event
         match what:
@@ -69,6 +74,18 @@ def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], rece
                 event = FrameReceived(bench.generation, said(number, dseq, word))
             case "settle":
                 event = Settle(number if word else unsettled.pop(0) if unsettled else 1)
+            case "send":
+                commands += 1
+                given = f"own-{number}" if number else None
+                event = Send(commands, word, ({"kind": "text", "text": "hello"},), message_id=given)
+            case "ack":
+                answered = sent.pop(0) if sent and word != "stray" else ("s-none", "msg-none")
+                body = {"message_id": "another" if word == "other id" else answered[1], "accepted_at": 5}
+                more: dict[str, Json] = {"trace_id": answered[0], "chat_id": "cnv_1"}
+                if word == "stamped":
+                    dseq += 1
+                    more["dseq"] = dseq
+                event = FrameReceived(bench.generation, frame("message.ack", body, **more))  # type: ignore[arg-type]
             case "other":
                 event, counts = others(number, dseq + 1, bench.generation)
                 dseq += counts
@@ -89,6 +106,9 @@ def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], rece
         assert session.handle(event, now) == expected
         assert session.next_deadline() == state.deadline
         assert session.is_ready == (type(state.link.phase).__name__ == "Online")
+        for uplink in (json.loads(effect.text) for effect in expected if isinstance(effect, SendFrame)):
+            if uplink["event"] == "message.send":
+                sent.append((uplink["trace_id"], uplink["payload"]["message_id"]))
         unsettled += [effect.delivery for effect in expected if isinstance(effect, Emit) and effect.delivery]
     assert session.state == state
 

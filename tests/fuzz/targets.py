@@ -135,8 +135,11 @@ def _request(number: int, text: bytes) -> HttpReceived:
     for line in rest:
         name, _, value = line.partition(":")
         headers[name.strip().lower()] = value.strip()
-    pairs = dict(part.partition("=")[::2] for part in query.split("&") if part)
-    return HttpReceived(number, method, path, pairs, headers, body)
+    named: dict[str, str] = {}
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        named[name] = value
+    return HttpReceived(number, method, path, named, headers, body)
 
 
 # --- a whole session -----------------------------------------------------------------------------------------------

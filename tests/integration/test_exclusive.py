@@ -27,7 +27,7 @@ PATIENCE = 60.0
 class Process:
     """One child and what it has said so far."""
 
-    def __init__(self, driver: str, store: Path) -> None:
+    def __init__(self, driver: str, store: Path | str) -> None:
         path = os.pathsep.join((str(ROOT), str(ROOT / "drivers")))
         self.said: list[str] = []
         self.process = subprocess.Popen(

@@ -1,8 +1,10 @@
 """Leases: one owner at a time, a dead one is replaced, a paused one is fenced off."""
 
+import os
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import anyio
 import pytest
@@ -10,10 +12,10 @@ from attrs import evolve
 
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
-from clawproto_io import GenerationConflict, MemoryStore, SqliteStore
-from clawproto_io.errors import LeaseLost
+from clawproto_io import CredentialStore, GenerationConflict, MemoryStore, SqliteStore, open_store
+from clawproto_io.errors import LeaseLost, StoreError
 from clawproto_io.lease import Lease
-from clawproto_io.stores.base import LeaseStore
+from clawproto_io.stores.base import LeaseRow, LeaseStore
 
 pytestmark = pytest.mark.anyio
 TERM = 0.3  # seconds
@@ -22,7 +24,12 @@ RECORD = Credentials(
 )
 
 
-Opener: TypeAlias = Callable[[], Awaitable[SqliteStore]]
+@runtime_checkable
+class LeasableStore(CredentialStore, LeaseStore, Protocol):
+    pass
+
+
+Opener: TypeAlias = Callable[[], Awaitable[LeasableStore]]
 
 
 @pytest.fixture
@@ -30,13 +37,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "a.db"
 
 
-@pytest.fixture
-async def opened(path: Path) -> AsyncGenerator[Opener]:
+@pytest.fixture(params=["sqlite", "postgres"])
+async def opened(request: pytest.FixtureRequest, path: Path) -> AsyncGenerator[Opener]:
     """Opens the store once more; all are closed in the end."""
-    stores: list[SqliteStore] = []
+    stores: list[LeasableStore] = []
+    address = request.getfixturevalue("database") if request.param == "postgres" else path
 
-    async def another() -> SqliteStore:
-        stores.append(SqliteStore(path))
+    async def another() -> LeasableStore:
+        store = open_store(address)
+        assert isinstance(store, LeasableStore)
+        stores.append(store)
         if await stores[-1].load() is None:
             await stores[-1].save(RECORD, None)
         return stores[-1]
@@ -102,6 +112,23 @@ async def test_an_owner_that_shows_no_sign_of_life_is_replaced_and_learns_of_it(
     assert row is not None and (row.owner, row.fence) == (second.owner, 2)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells enough about processes")
+async def test_an_owner_whose_process_is_gone_is_replaced_at_once(opened: Opener) -> None:
+    code = "from clawproto_io.owners import new_owner; print(new_owner())"
+    done = await anyio.run_process(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+    store = await opened()
+    assert await store.take_lease(done.stdout.decode().strip(), None) == 1
+    lease = Lease(await opened(), 3600)
+    with anyio.fail_after(20):
+        await lease.acquire()
+    row = await store.read_lease()
+    assert row is not None and (row.owner, row.fence) == (lease.owner, 2)
+    with pytest.raises(LeaseLost):
+        await store.record_intent(Intent("digest", 1, 5))
+
+
 async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(opened: Opener) -> None:
     old, new = await opened(), await opened()
     first, second = Lease(old, TERM), Lease(new, TERM)
@@ -121,6 +148,49 @@ async def test_a_fenced_owner_can_begin_nothing_and_lose_nothing(opened: Opener)
     with pytest.raises(GenerationConflict):
         await old.save(evolve(fresh, generation=3), 2)
     assert await new.load() == newer
+
+
+class Unreadable:
+    """A store with leases that fails on command."""
+
+    def __init__(self, inner: LeaseStore) -> None:
+        self.inner = inner
+        self.failing = False
+
+    async def read_lease(self) -> LeaseRow | None:
+        if self.failing:
+            raise StoreError("somewhere", "cannot be reached")
+        return await self.inner.read_lease()
+
+    async def take_lease(self, owner: str, expected: LeaseRow | None) -> int | None:
+        return await self.inner.take_lease(owner, expected)
+
+    async def renew_lease(self, fence: int) -> bool:
+        return await self.inner.renew_lease(fence)
+
+    async def release_lease(self, fence: int) -> None:
+        await self.inner.release_lease(fence)
+
+
+async def test_who_waits_outlives_a_store_that_is_away(opened: Opener) -> None:
+    await Lease(await opened(), TERM).acquire()
+    store = Unreadable(await opened())
+    store.failing = True
+    lease = Lease(store, TERM)
+    with pytest.raises(StoreError):
+        await lease.acquire()
+    store.failing = False
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lease.acquire)
+            await anyio.sleep(TERM * 0.7)
+            store.failing = True
+            await anyio.sleep(TERM * 0.7)
+            row = await store.inner.read_lease()
+            assert row is not None and row.owner != lease.owner, "nothing is taken unseen"
+            store.failing = False
+    row = await store.read_lease()
+    assert row is not None and row.owner == lease.owner
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind(opened: Opener) -> None:

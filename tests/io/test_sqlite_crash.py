@@ -103,7 +103,8 @@ async def test_what_was_reported_as_saved_survives_a_kill(tmp_path: Path, report
     assert child.stdout is not None
     seen = [int(child.stdout.readline()) for _ in range(reports)]
     child.send_signal(signal.SIGKILL)
-    seen += [int(line) for line in child.communicate()[0].split()]  # reported before the kill arrived
+    seen += [int(line) for line in child.stdout.read().split()]  # reported before the kill arrived
+    child.communicate()
     store = SqliteStore(path)
     loaded = await store.load()
     assert loaded is not None and loaded.tokens is not None and loaded.tokens.refresh is not None
@@ -157,7 +158,7 @@ async def test_a_full_database_says_so(tmp_path: Path) -> None:
     path = tmp_path / "claw.db"
     store = SqliteStore(path)
     await store.save(Credentials(IDENTITY, TokenPair(Secret("a"), None), 1), None)
-    connection = store._connection  # pyright: ignore[reportPrivateUsage]
+    connection = store._access._connection  # pyright: ignore[reportPrivateUsage]
     assert isinstance(connection, sqlite3.Connection)
     connection.execute("PRAGMA max_page_count = 3")
     with pytest.raises(StoreError, match=r"claw.db: has no room to grow; .* free some space \(SQLITE_FULL\)"):

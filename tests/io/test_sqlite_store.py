@@ -13,8 +13,9 @@ from attrs import evolve
 
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
 from clawproto.secret import Secret
-from clawproto_io import GenerationConflict, SqliteStore, StoreError
-from clawproto_io.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
+from clawproto_io import GenerationConflict, SqliteAccounts, SqliteStore, StoreError
+from clawproto_io.stores.base import LeaseRow
+from clawproto_io.stores.sqlite_schema import APPLICATION_ID, SCHEMA_VERSION
 
 pytestmark = pytest.mark.anyio
 
@@ -258,6 +259,27 @@ async def test_a_file_that_another_process_holds_locked_is_an_error_in_time(path
     await store.aclose()
 
 
+@pytest.mark.rule("REF-9", "REF-10")
+async def test_a_repeated_save_reaches_the_disk_again(path: Path) -> None:
+    """The commit that it repeats may have been lost between the system and the disk; SQLite itself would skip it."""
+    await fill(path)
+    watcher = sqlite3.connect(path)
+    store = SqliteStore(path)
+    versions: list[tuple[int]] = []
+    for _ in range(2):
+        await store.save(record(1), None)
+        versions += watcher.execute("PRAGMA data_version").fetchall()
+    for _ in range(2):
+        await store.record_intent(Intent("digest", 1, 7))
+        versions += watcher.execute("PRAGMA data_version").fetchall()
+    for _ in range(2):
+        await store.forget("refused", 1)
+        versions += watcher.execute("PRAGMA data_version").fetchall()
+    assert len(set(versions)) == len(versions) == 6
+    watcher.close()
+    await store.aclose()
+
+
 @pytest.mark.rule("REF-49")
 async def test_of_many_tasks_that_replace_one_generation_exactly_one_wins(path: Path) -> None:
     await fill(path)
@@ -335,4 +357,52 @@ async def test_two_first_starts_at_once_wait_for_each_other(path: Path) -> None:
     assert await store.save(record(1), None) == 1
     timer.join()
     rival.close()
+    await store.aclose()
+
+
+# --- earlier schemas -----------------------------------------------------------------------------------------------
+
+
+async def as_schema_2(path: Path, owner: str | None) -> None:
+    """Turn a file into what the version before many accounts wrote."""
+    await fill(path)
+    execute(
+        path,
+        *(f"DROP TABLE {name}" for name in ("arrivals", "sends", "quarantine", "leases", "members", "accounts")),
+        "CREATE TABLE leases (account INTEGER PRIMARY KEY, owner TEXT, fence INTEGER NOT NULL, beat INTEGER NOT NULL)",
+        "PRAGMA user_version = 2",
+    )
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("INSERT INTO leases VALUES (1, ?, 4, 17)", (owner,))
+    connection.close()
+
+
+@pytest.mark.parametrize("owner", ["host:5:ab", None])
+async def test_the_record_of_an_earlier_schema_is_that_of_the_default_account(path: Path, owner: str | None) -> None:
+    await as_schema_2(path, owner)
+    store = SqliteStore(path)
+    assert await store.load() == record(1)
+    assert await store.read_lease() == LeaseRow(owner, 4, 17 if owner else 0)
+    assert await SqliteStore(path, "another").load() is None
+    accounts = SqliteAccounts(path)
+    assert [(row.name, row.paired) for row in await accounts.accounts()] == [("default", True)]
+    assert await accounts.members() == {}
+    await store.save(record(2), 1)
+    assert await store.take_lease("next", LeaseRow(owner, 4, 17 if owner else 0)) == 5
+    await accounts.aclose()
+    await store.aclose()
+
+
+async def test_a_process_of_the_version_before_still_saves_its_pair_and_begins_nothing(path: Path) -> None:
+    """Its statements, on a file that a newer process has brought up to date in the meantime."""
+    await as_schema_2(path, "host:5:ab")
+    old = sqlite3.connect(path, isolation_level=None)
+    store = SqliteStore(path)
+    await store.load()
+    old.execute("UPDATE credentials SET generation = 2 WHERE account = 1")
+    with pytest.raises(sqlite3.OperationalError, match="beat"):
+        old.execute("SELECT owner, fence, beat FROM leases WHERE account = 1").fetchone()
+    old.close()
+    assert await store.load() == evolve(record(1), generation=2)
     await store.aclose()

@@ -40,12 +40,13 @@ def record(generation: int, identity: Identity = IDENTITY) -> Credentials:
     return Credentials(identity, pair(generation), generation)
 
 
-@pytest.fixture(params=["memory", "faulty", "sqlite"])
+@pytest.fixture(params=["memory", "faulty", "sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[CredentialStore]:
     kinds: dict[str, Callable[[], CredentialStore]] = {
         "memory": MemoryStore,
         "faulty": lambda: FaultyStore(MemoryStore()),
         "sqlite": lambda: SqliteStore(tmp_path / "claw.db"),
+        "postgres": lambda: open_store(request.getfixturevalue("database")),
     }
     made = kinds[request.param]()
     assert isinstance(made, CredentialStore)

@@ -14,7 +14,14 @@ from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.events import event_form, event_line
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit
-from clawproto_cli.options import driver_option, json_option, keyring_option, store_option, verbose_option
+from clawproto_cli.options import (
+    account_option,
+    driver_option,
+    json_option,
+    keyring_option,
+    store_option,
+    verbose_option,
+)
 from clawproto_cli.output import Lines
 from clawproto_cli.stores import open_agent_store
 from clawproto_io import Journal, SystemClock
@@ -25,6 +32,7 @@ FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "hi
 
 @click.command("listen")
 @store_option
+@account_option
 @keyring_option
 @driver_option
 @click.option(
@@ -47,7 +55,7 @@ FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "hi
 @json_option
 @verbose_option
 def command(
-    store: Path,
+    store: str,
     driver: DriverName,
     chosen: tuple[str, ...],
     stream: bool,
@@ -94,7 +102,7 @@ def command(
 
 
 async def _listen(
-    store: Path,
+    store: str,
     driver: DriverName,
     features: Features,
     stream: bool,

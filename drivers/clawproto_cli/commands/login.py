@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
@@ -13,9 +12,17 @@ from clawproto_cli.drivers import run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.forms import identity_form
-from clawproto_cli.options import http_url, json_option, keyring_option, socket_url, store_option, verbose_option
+from clawproto_cli.options import (
+    account_option,
+    http_url,
+    json_option,
+    keyring_option,
+    socket_url,
+    store_option,
+    verbose_option,
+)
 from clawproto_cli.output import console, write_json
-from clawproto_cli.stores import open_agent_store
+from clawproto_cli.stores import open_agent_store, store_name
 from clawproto_io import GenerationConflict, adopt
 
 _ACCESS = "CLAWPROTO_ACCESS_TOKEN"
@@ -25,6 +32,7 @@ _LONGEST_LINE = 64 * 1024
 
 @click.command("login")
 @store_option
+@account_option
 @keyring_option
 @click.option(
     "--base-url", required=True, metavar="URL", callback=http_url, help="Origin of the server's HTTP surface."
@@ -41,7 +49,7 @@ _LONGEST_LINE = 64 * 1024
 @json_option
 @verbose_option
 def command(
-    store: Path,
+    store: str,
     base_url: str,
     ws_url: str | None,
     user_id: str,
@@ -85,7 +93,9 @@ def command(
         except ValueError as error:
             raise Failure(Exit.USAGE, f"{error}; nothing was stored") from None
         except GenerationConflict:
-            raise Failure(Exit.STORE, f"{store}: another process wrote at the same moment; try again") from None
+            raise Failure(
+                Exit.STORE, f"{store_name(store)}: another process wrote at the same moment; try again"
+            ) from None
         finally:
             await where.aclose()
 
@@ -97,7 +107,7 @@ def command(
         )
         return
     out = console()
-    out.print(f"Stored: agent {user_id}, in {store}.", style="green")
+    out.print(f"Stored: agent {user_id}, in {store_name(store)}.", style="green")
     if tokens.refresh is None:
         out.print("Without a refresh token the session ends with the access token.", style="yellow")
 

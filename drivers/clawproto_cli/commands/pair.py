@@ -1,6 +1,5 @@
 """``clawproto pair``."""
 
-from pathlib import Path
 from typing import Literal
 
 import click
@@ -11,6 +10,7 @@ from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.forms import identity_form
 from clawproto_cli.options import (
+    account_option,
     driver_option,
     http_url,
     json_option,
@@ -20,12 +20,13 @@ from clawproto_cli.options import (
     verbose_option,
 )
 from clawproto_cli.output import console, write_json
-from clawproto_cli.stores import open_agent_store
+from clawproto_cli.stores import open_agent_store, store_arguments, store_name
 
 
 @click.command("pair")
 @click.argument("code")
 @store_option
+@account_option
 @keyring_option
 @click.option(
     "--base-url",
@@ -43,7 +44,7 @@ from clawproto_cli.stores import open_agent_store
 @verbose_option
 def command(
     code: str,
-    store: Path,
+    store: str,
     base_url: str | None,
     ws_url: str | None,
     identity: Literal["repair", "new"] | None,
@@ -59,6 +60,7 @@ def command(
     Examples:
       clawproto pair K7QX-2M9P --store agent.db --base-url https://chat.example.com
       clawproto pair K7QX-2M9P --store agent.db --repair        (the same agent, after a logout)
+      clawproto pair K7QX-2M9P --store agents.db --account sales --base-url https://chat.example.com
     """
 
     async def work() -> Credentials:
@@ -68,7 +70,9 @@ def command(
             address, socket = base_url, ws_url
             if stored is not None and identity is None:
                 who = stored.identity.user_id
-                raise Failure(Exit.USAGE, f"{store} holds agent {who} already: choose --repair (that agent) or --new")
+                raise Failure(
+                    Exit.USAGE, f"{store_name(store)} holds agent {who} already: choose --repair (that agent) or --new"
+                )
             if address is None and stored is not None and identity == "repair":
                 address, socket = stored.identity.base_url, socket or stored.identity.ws_url
             if address is None:
@@ -85,5 +89,5 @@ def command(
         write_json({"paired": True, **identity_form(credentials.identity)})
         return
     out = console()
-    out.print(f"Paired: agent {credentials.identity.user_id}, stored in {store}.", style="green")
-    out.print(f"Next: clawproto listen --store {store}")
+    out.print(f"Paired: agent {credentials.identity.user_id}, stored in {store_name(store)}.", style="green")
+    out.print(f"Next: clawproto listen {store_arguments(store)}")

@@ -16,7 +16,14 @@ from clawproto.results import Receipt
 from clawproto_cli.drivers import Client, DriverName, load_driver, run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit, Failure, undecided
-from clawproto_cli.options import driver_option, json_option, keyring_option, store_option, verbose_option
+from clawproto_cli.options import (
+    account_option,
+    driver_option,
+    json_option,
+    keyring_option,
+    store_option,
+    verbose_option,
+)
 from clawproto_cli.output import console, write_json
 from clawproto_cli.stores import open_agent_store
 from clawproto_cli.typed_input import pieces, whole
@@ -63,6 +70,7 @@ class Order:
 @click.argument("chat")
 @click.argument("text", required=False)
 @store_option
+@account_option
 @keyring_option
 @click.option("--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--reply-to", metavar="ID", help="The message that this one answers.")
@@ -78,7 +86,7 @@ class Order:
 def command(
     chat: str,
     text: str | None,
-    store: Path,
+    store: str,
     files: tuple[Path, ...],
     reply_to: str | None,
     react_to: str | None,

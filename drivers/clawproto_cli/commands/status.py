@@ -1,6 +1,5 @@
 """``clawproto status``."""
 
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 import click
@@ -13,11 +12,12 @@ from clawproto_cli.drivers import run
 from clawproto_cli.explain import explained
 from clawproto_cli.failures import Exit
 from clawproto_cli.forms import identity_form
-from clawproto_cli.options import json_option, keyring_option, store_option, verbose_option
+from clawproto_cli.options import account_option, json_option, keyring_option, store_option, verbose_option
 from clawproto_cli.output import console, write_json
-from clawproto_cli.stores import open_agent_store
+from clawproto_cli.stores import chosen_account, open_agent_store, store_name
 from clawproto_cli.text import date_time, printable, span
 from clawproto_io import SystemClock
+from clawproto_io.stores import place_of
 
 State: TypeAlias = Literal["not-paired", "logged-out", "usable", "expired"]
 
@@ -40,10 +40,11 @@ class Report:
 
 @click.command("status")
 @store_option
+@account_option
 @keyring_option
 @json_option
 @verbose_option
-def command(store: Path, as_json: bool) -> None:
+def command(store: str, as_json: bool) -> None:
     """Say who the agent is, until when its tokens are valid, and when the next refresh is due, and why.
 
     It only reads the store: no network, no tokens shown. The exit code is 3 if the agent must be paired first.
@@ -112,11 +113,12 @@ def _last_error(credentials: Credentials) -> str | None:
     return None
 
 
-def _form(store: Path, credentials: Credentials | None, report: Report) -> dict[str, object]:
+def _form(store: str, credentials: Credentials | None, report: Report) -> dict[str, object]:
     tokens = None if credentials is None else credentials.tokens
     times = report.times
     return {
-        "store": str(store),
+        "store": place_of(store),
+        "account": chosen_account(),
         "state": report.state,
         "identity": None if credentials is None else identity_form(credentials.identity),
         "generation": None if credentials is None else credentials.generation,
@@ -131,8 +133,8 @@ def _form(store: Path, credentials: Credentials | None, report: Report) -> dict[
     }
 
 
-def _print(store: Path, credentials: Credentials | None, report: Report, now_ms: int) -> None:
-    rows: list[tuple[str, str]] = [("store", str(store)), ("state", report.state)]
+def _print(store: str, credentials: Credentials | None, report: Report, now_ms: int) -> None:
+    rows: list[tuple[str, str]] = [("store", store_name(store)), ("state", report.state)]
     if credentials is not None:
         rows += [(key.replace("_", " "), str(value)) for key, value in identity_form(credentials.identity).items()]
     if report.times is not None:

@@ -288,6 +288,8 @@ class Agent:
                     return
                 case app_events.StreamFinished() | app_events.TypingChanged():
                     return
+                case app_events.SendSettled(accepted=True):  # kept when the agent left, and sent when it came back
+                    tally.acknowledged.add(event.message_id)
                 case app_events.Ready():
                     tally.live = False
                     tally.connects += 1

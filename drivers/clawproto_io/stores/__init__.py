@@ -1,24 +1,23 @@
-"""Where credentials are kept."""
+"""Where credentials and messages are kept."""
 
-import os
-
-from clawproto_io.stores.base import CredentialStore
+from clawproto_io.stores.base import AccountStore, CredentialStore
 from clawproto_io.stores.memory import FaultyStore, MemoryStore
 from clawproto_io.stores.memory_messages import MemoryMessageStore
+from clawproto_io.stores.places import open_accounts, open_store, place_of
 from clawproto_io.stores.sealing import StoreKey
 from clawproto_io.stores.sqlite import SqliteStore
+from clawproto_io.stores.sqlite_accounts import SqliteAccounts
 
 __all__ = [
+    "AccountStore",
     "CredentialStore",
     "FaultyStore",
     "MemoryMessageStore",
     "MemoryStore",
+    "SqliteAccounts",
     "SqliteStore",
     "StoreKey",
+    "open_accounts",
     "open_store",
+    "place_of",
 ]
-
-
-def open_store(store: CredentialStore | str | os.PathLike[str]) -> CredentialStore:
-    """``store`` itself, or an `SqliteStore` if it is a path. Nothing is opened or created yet."""
-    return SqliteStore(store) if isinstance(store, str | os.PathLike) else store

@@ -1,12 +1,16 @@
 """What a driver expects of its stores: credentials, leases, messages, and many accounts at once."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from attrs import frozen
 
+from clawproto.app_events import FrameRejected, MessageReceived, ReactionChanged
 from clawproto.credentials import Credentials, Intent
-from clawproto.keeping import Backlog, Change, Filed
+from clawproto.keeping import Backlog, Change, Filed, KeptSend, SendDecision
+
+DEFAULT_ACCOUNT = "default"
+_LONGEST_NAME = 128  # characters
 
 
 @runtime_checkable
@@ -151,6 +155,108 @@ class MessageStore(Protocol):
         ...
 
 
+Position: TypeAlias = tuple[int, int]
+"""Where a message stands in its chat: the hub's clock, then the row."""
+
+
+@frozen
+class StoredMessage:
+    """A message as an application finds it again.
+
+    Attributes:
+        row: grows with what was filed later, changed content included.
+        position: to go on from; a change of content does not move it.
+        handled: the application is done with it.
+        event: ``update`` says whether the application was done with an earlier content.
+    """
+
+    row: int
+    position: Position
+    handled: bool
+    event: MessageReceived
+
+
+@frozen
+class StoredSend:
+    """A send with its outcome.
+
+    Attributes:
+        decision: None while it is not decided.
+        decided_at_ms: this machine's clock.
+    """
+
+    send: KeptSend
+    decision: SendDecision | None
+    decided_at_ms: int | None
+
+
+@frozen
+class StoredRejection:
+    """Something in quarantine.
+
+    Attributes:
+        filed_at_ms: this machine's clock.
+    """
+
+    row: int
+    filed_at_ms: int
+    rejection: FrameRejected
+
+
+class MessageArchive(Protocol):
+    """What an application may ask a message store, from any process, beside a running session. It reads only.
+
+    Pages have the oldest first. All methods raise `clawproto_io.errors.StoreError` if the store cannot be read, or if
+    it holds something that is damaged.
+    """
+
+    async def messages(
+        self, chat_id: str, *, before: Position | None = None, after: Position | None = None, limit: int = 50
+    ) -> tuple[StoredMessage, ...]:
+        """The last messages of a chat, or those next to a position. Ordered by the hub's clock, as far as it told it.
+
+        Raises:
+            ValueError: both ``before`` and ``after``, or a limit below 1.
+        """
+        ...
+
+    async def message(self, message_id: str) -> StoredMessage | None:
+        """One message; None if there is none, or it was recalled."""
+        ...
+
+    async def reactions(self, message_id: str) -> tuple[ReactionChanged, ...]:
+        """The slots of a message that hold something (RX-3), in the order of their change."""
+        ...
+
+    async def read_mark(self, chat_id: str) -> int | None:
+        """Up to which emission this user has read the chat on other devices (READ-4); None if nothing is known."""
+        ...
+
+    async def sends(
+        self, *, undecided: bool = False, before: int | None = None, limit: int = 50
+    ) -> tuple[StoredSend, ...]:
+        """The last sends, or only those that wait for their answer.
+
+        Args:
+            before: a `KeptSend.number`: those before it.
+
+        Raises:
+            ValueError: a limit below 1.
+        """
+        ...
+
+    async def quarantined(self, *, before: int | None = None, limit: int = 50) -> tuple[StoredRejection, ...]:
+        """What could not be taken last (R2-11).
+
+        Args:
+            before: a `StoredRejection.row`: those before it.
+
+        Raises:
+            ValueError: a limit below 1.
+        """
+        ...
+
+
 @runtime_checkable
 class HasMessages(Protocol):
     """A credential store that keeps messages as well."""
@@ -162,6 +268,12 @@ class HasMessages(Protocol):
 
 
 # --- many accounts -------------------------------------------------------------------------------------------------
+
+
+def check_account(name: str) -> None:
+    """Raise ValueError unless ``name`` can be that of an account: 1 to 128 printable characters, not blank outside."""
+    if not name.isprintable() or not 1 <= len(name) <= _LONGEST_NAME or name != name.strip():
+        raise ValueError(f"an account is named by 1 to {_LONGEST_NAME} printable characters, not blank outside")
 
 
 @frozen

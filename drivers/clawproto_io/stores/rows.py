@@ -160,5 +160,5 @@ class _Row:
         return StoreError(
             self._place,
             f"{column} should be {wanted}, not {type(value).__name__}; "
-            "restore the file from a copy, or move it away and pair again",
+            "restore the store from a copy, or remove the record and pair again",
         )

@@ -13,51 +13,11 @@ from pathlib import Path
 
 from clawproto_io.errors import StoreError
 from clawproto_io.logs import logger
+from clawproto_io.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS, SCHEMA_VERSION, SMALL_TABLES
 
-APPLICATION_ID = 0x436C6177  # "Claw"; tells our files from other SQLite databases
 MODE = 0o600
 _SMALLEST_SIZE = 512  # bytes; one page of the smallest kind
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-
-# One entry a version: the statements that lead to it from the version before. Entries are never edited, only added.
-# Rows of later tables refer to ``account``, so that messages and cursors can live in the same file.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """
-        CREATE TABLE credentials (
-            account INTEGER PRIMARY KEY,
-            user_id TEXT NOT NULL,
-            device_id TEXT,
-            base_url TEXT NOT NULL,
-            ws_url TEXT NOT NULL,
-            owner_id TEXT,
-            agent_id TEXT,
-            conversation_id TEXT,
-            socket_device_id TEXT,
-            access_token TEXT,
-            refresh_token TEXT,
-            obtained_at_ms INTEGER,
-            generation INTEGER NOT NULL CHECK (generation >= 0),
-            intent_digest TEXT,
-            intent_generation INTEGER,
-            intent_wall_ms INTEGER,
-            refused TEXT,
-            CHECK (access_token IS NOT NULL OR (refresh_token IS NULL AND intent_digest IS NULL))
-        )
-        """,
-    ),
-    (
-        """
-        CREATE TABLE leases (
-            account INTEGER PRIMARY KEY,
-            owner TEXT,
-            fence INTEGER NOT NULL,
-            beat INTEGER NOT NULL
-        )
-        """,
-    ),
-)
-SCHEMA_VERSION = len(MIGRATIONS)
 
 _log = logger("store")
 
@@ -227,7 +187,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
 
 def _check_table(connection: sqlite3.Connection, path: Path) -> None:
     """A file that was cut short can look like one without a record; that must not pass for "never paired"."""
-    for table in ("credentials", "leases"):
+    for table in SMALL_TABLES:
         (verdict,) = connection.execute(f"PRAGMA quick_check('{table}')").fetchone()
         if verdict != "ok":
             raise StoreError(str(path), _PROBLEMS[sqlite3.SQLITE_CORRUPT])

@@ -1,0 +1,175 @@
+"""How events are filed: keys, what counts as the same content, and what is news."""
+
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given, strategies as st
+
+from clawproto.app_events import (
+    AppEvent,
+    HistoryReceived,
+    HistoryTruncated,
+    MessageDelivered,
+    MessageRecalled,
+    MessageReceived,
+    PermissionDecided,
+    PermissionRequested,
+    PermissionResolved,
+    ReactionChanged,
+    ReadMarkMoved,
+    SignalReceived,
+    TypingChanged,
+    UnknownEvent,
+)
+from clawproto.event_rows import EventRow, KnownRow, event_row, message_key, storable, verdict
+from clawproto.event_text import event_from_text
+from clawproto.wire.values import (
+    Frame,
+    MediaFragment,
+    Mention,
+    MessagePayload,
+    OpaquePayload,
+    Peer,
+    Reply,
+    TextFragment,
+)
+
+MESSAGE = MessageReceived(
+    event="message.send",
+    chat_id="cnv_1",
+    chat_type="direct",
+    sender=Peer("usr_1"),
+    message=MessagePayload("msg-1", "normal", (TextFragment("hi"),), ()),
+    own=False,
+    system=False,
+    update=False,
+    conversational=True,
+    emitted_at_ms=5,
+)
+UNKNOWN = Frame("poll.opened", OpaquePayload({}), "trace-1", 7, "cnv_1")
+
+
+def with_message(**changes: Any) -> MessageReceived:
+    return evolve(MESSAGE, message=evolve(MESSAGE.message, **changes))
+
+
+def known(row: EventRow) -> KnownRow:
+    return KnownRow(row.content, row.final, row.at_ms)
+
+
+@pytest.mark.rule("SEND-19", "R2-28")
+def test_a_copy_on_another_connection_is_the_same_message() -> None:
+    row = event_row(MESSAGE)
+    assert (row.kind, row.key, row.final) == ("message_received", message_key("msg-1"), True)
+    assert (row.chat_id, row.message_id, row.at_ms) == ("cnv_1", "msg-1", 5)
+    assert event_from_text(row.text) == MESSAGE
+    copy = evolve(MESSAGE, emitted_at_ms=9, update=True, streamed=True, sender=Peer("usr_1", nick_name="Ann"))
+    assert verdict(event_row(copy), None) == "new"
+    assert verdict(event_row(copy), known(row)) == "same"
+
+
+@pytest.mark.rule("SEND-19")
+@pytest.mark.parametrize(
+    "other",
+    [
+        with_message(fragments=(TextFragment("ho"),)),
+        with_message(fragments=(TextFragment("hi", "i"),)),
+        with_message(fragments=(TextFragment("hi"), MediaFragment("image", "/1"))),
+        with_message(mentions=(Mention("usr_2"),)),
+        with_message(reply=Reply("msg-0")),
+        with_message(metadata={"kind": "x"}),
+        with_message(message_mode="whisper"),
+    ],
+)
+def test_other_content_is_a_change(other: MessageReceived) -> None:
+    assert event_row(other).key == event_row(MESSAGE).key
+    assert verdict(event_row(other), known(event_row(MESSAGE))) == "changed"
+    assert verdict(event_row(other), known(event_row(other))) == "same"
+
+
+@pytest.mark.rule("STREAM-14")
+def test_nothing_provisional_replaces_a_final_copy() -> None:
+    final, provisional = event_row(MESSAGE), event_row(with_message(stream_merged=True))
+    assert verdict(provisional, known(final)) == "older"
+    assert verdict(final, known(provisional)) == "changed"
+    assert verdict(provisional, known(provisional)) == "same"
+
+
+def test_the_digest_of_a_content_is_the_same_in_every_version() -> None:
+    """It is in the files of users: with another one every message that comes again would be an update."""
+    assert event_row(MESSAGE).content == "90a5ada0c227e9498287cf657338e8e7"
+
+
+@pytest.mark.rule("RX-3")
+def test_a_reaction_is_filed_by_its_slot() -> None:
+    put = ReactionChanged("cnv_1", "msg-1", "usr_1", "👍")
+    row = event_row(put)
+    assert (row.message_id, row.chat_id) == ("msg-1", "cnv_1")
+    assert verdict(event_row(evolve(put, own=True)), known(row)) == "same"
+    for other in (evolve(put, emoji="🎉"), evolve(put, emoji=None), evolve(put, emoji="None")):
+        assert event_row(other).key == row.key and verdict(event_row(other), known(row)) == "changed"
+    for other in (evolve(put, target_message_id="msg-2"), evolve(put, reactor_user_id="usr_2")):
+        assert event_row(other).key != row.key
+    one, two = ReactionChanged("c", "a:b", "c", "x"), ReactionChanged("c", "a", "b:c", "x")
+    assert event_row(one).key != event_row(two).key
+
+
+@pytest.mark.rule("READ-4")
+def test_read_marks_rise() -> None:
+    row = event_row(ReadMarkMoved("cnv_1", 100))
+    assert verdict(event_row(ReadMarkMoved("cnv_1", 101)), known(row)) == "changed"
+    assert verdict(event_row(ReadMarkMoved("cnv_1", 100)), known(row)) == "same"
+    assert verdict(event_row(ReadMarkMoved("cnv_1", 99)), known(row)) == "older"
+
+
+@pytest.mark.rule("NOTIFY-2", "RECALL-1", "DEL-4", "PERM-3", "PERM-9", "EVT-2", "R2-27")
+@pytest.mark.parametrize(
+    ("event", "copy"),
+    [
+        (SignalReceived("friend.added", "u", 1, "evt-1", ("/x",)), SignalReceived("friend.added", "u", 2, "evt-1", ())),
+        (MessageRecalled("cnv_1", "msg-1"), MessageRecalled("", "msg-1")),
+        (MessageDelivered("msg-1", "cnv_1", "usr_1", 5), MessageDelivered("msg-1", None, "usr_1", 9)),
+        (PermissionRequested("c", "r", None, None, {}, None), PermissionRequested("c", "r", None, None, None, 5)),
+        (PermissionResolved("c", "r", "allow", None), PermissionResolved("c", "r", None, None, expired=True)),
+        (PermissionDecided("c", "r", None, "approved", None), PermissionDecided("c", "r", None, "denied", None)),
+        (UnknownEvent(UNKNOWN, UNKNOWN.payload), UnknownEvent(evolve(UNKNOWN, dseq=9), UNKNOWN.payload)),
+        (HistoryReceived("k", {"a": 1, "b": 2}, None), HistoryReceived("k", {"b": 2, "a": 1}, Peer("usr_1"))),
+    ],
+    ids=lambda event: type(event).__name__,
+)  # fmt: skip
+def test_what_counts_once_counts_once(event: AppEvent, copy: AppEvent) -> None:
+    assert event_row(event).key == event_row(copy).key is not None
+    assert verdict(event_row(copy), known(event_row(event))) == "same"
+
+
+def test_other_pieces_of_history_are_other_events() -> None:
+    piece = HistoryReceived("k", {"a": 1}, None)
+    others: list[dict[str, Any]] = [{}, {"kind": "l"}, {"data": {}}, {"ciphertext_fragments": [1]}]
+    keys = {event_row(evolve(piece, **other)).key for other in others}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        TypingChanged("cnv_1", "usr_1", True),
+        HistoryTruncated(5),
+        PermissionResolved("cnv_1", "", "deny", "policy"),
+        UnknownEvent(evolve(UNKNOWN, trace_id=""), UNKNOWN.payload),
+    ],
+)  # fmt: skip
+def test_what_has_no_name_is_news_each_time(event: AppEvent) -> None:
+    row = event_row(event)
+    assert row.key is None and row.content == event_row(event).content and event_from_text(row.text) == event
+
+
+@given(st.text(), st.text())
+def test_what_is_bound_can_be_stored_everywhere(chat_id: str, message_id: str) -> None:
+    row = event_row(
+        evolve(MESSAGE, chat_id=f"{chat_id}\0\ud800", message=evolve(MESSAGE.message, message_id=message_id))
+    )
+    for text in (row.key, row.chat_id, row.message_id, row.text):
+        assert text is not None and "\0" not in text and text.encode("utf-8") is not None
+    assert row.key == message_key(message_id)
+    assert storable("a\0b\ud83d\ude00\ud800") == "a\ufffdb😀\ufffd"
