@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     import atheris  # type: ignore[import-untyped]
 
-    with atheris.instrument_imports(include=["clawproto"]):
+    with atheris.instrument_imports(include=["clawproto"]):  # pyright: ignore[reportAttributeAccessIssue]
         from tests.fuzz.targets import TARGETS
     folders = [CORPUS / options.target]
     if options.keep is not None:
