@@ -17,7 +17,7 @@ LARGEST = 200_000  # bytes
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_step_is_taken_again(path: Path) -> None:
     report = replay(open_journal(path))
-    assert report.difference is None, report.difference
+    assert report.difference is None, f"{report.difference}; if it is meant: python -m tests.journals tests/journals/*"
     assert report.steps > 0
 
 
