@@ -7,7 +7,6 @@ import json
 from typing import Any, TypeAlias
 
 import pytest
-from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings, strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -447,8 +446,10 @@ LONG = [pytest.param(name, marks=pytest.mark.soak) for name in WRONG if name not
 
 @pytest.mark.parametrize("name", [*QUICK, *LONG])
 def test_the_model_notices_a_wrong_number(name: str) -> None:
+    changes: Any = {name: WRONG[name]}
+
     class Wrong(SessionBesideModel):
-        policy = evolve(Policy(), **{name: WRONG[name]})
+        policy = Policy(**changes)
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(
