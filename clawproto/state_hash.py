@@ -40,7 +40,7 @@ def _digest(*parts: bytes) -> bytes:
 def schema() -> str:
     """Names the shape of the state: digests of two versions can be compared only if it is the same."""
     shape = [
-        f"{name}({','.join(attribute.name for attribute in fields(class_))})"
+        f"{name}({','.join(f'{attribute.name}:{attribute.type}' for attribute in fields(class_))})"
         for name, class_ in sorted({**classes(), "IntMap": IntMap, "StrMap": StrMap}.items())
     ]
     return _digest(*(text.encode() for text in shape)).hex()[:16]
