@@ -290,6 +290,8 @@ class Engine:
     def _step(self, event: Event) -> None:
         now = self._now()
         effects = self.session.handle(event, now)
+        if self._observer is not None:  # before the effects, which may lead to further steps
+            self._observer(now, event, effects, self.session.state)
         if isinstance(event, FrameReceived):
             size = len(event.data)
         else:
@@ -301,8 +303,6 @@ class Engine:
                 self._emit(effect.event, effect.delivery, size)
             else:
                 self._sort(effect)
-        if self._observer is not None:  # the state is put together for those who look at it
-            self._observer(now, event, effects, self.session.state)
 
     def _emit(self, event: AppEvent, delivery: int | None, size: int) -> None:
         if isinstance(event, app_events.MessageReceived):

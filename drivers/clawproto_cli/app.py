@@ -17,6 +17,8 @@ _COMMANDS = {
     "fleet": "Hold the sessions of all accounts, shared with other machines.",
     "simulate": "Simulate up to millions of sessions: load, recovery, losses.",
     "status": "Say what a store holds and when the tokens are due.",
+    "replay": "Run a journal through the core again, and say where it differs.",
+    "timeline": "Tell, or draw, what happened in a journal.",
 }
 
 _EPILOG = """

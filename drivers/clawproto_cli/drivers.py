@@ -15,7 +15,7 @@ from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
 from clawproto_cli.signals import terminated_as_interrupted
-from clawproto_io import AccountStore, CredentialStore
+from clawproto_io import AccountStore, CredentialStore, Journal
 from clawproto_io.fleet.board import AccountView, FleetNews, Totals
 from clawproto_io.fleet.policy import FleetPolicy
 from clawproto_io.fleet.shares import Shard
@@ -85,6 +85,7 @@ class Connect(Protocol):
         on_logout: Literal["end", "wait"] = "end",
         messages: Literal[False] | None = None,
         exclusive: bool | float | None = None,
+        journal: Journal | str | Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 

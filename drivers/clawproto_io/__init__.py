@@ -6,6 +6,7 @@ Written on anyio; importing it loads no event loop.
 from clawproto_io.clock import Clock, ScaledClock, SystemClock, system_seed
 from clawproto_io.errors import GenerationConflict, HttpFailure, StoreError
 from clawproto_io.http import HttpRunner
+from clawproto_io.journal import Journal
 from clawproto_io.pairing import adopt, new_device_id
 from clawproto_io.stores import (
     AccountStore,
@@ -27,6 +28,7 @@ __all__ = [
     "GenerationConflict",
     "HttpFailure",
     "HttpRunner",
+    "Journal",
     "MemoryStore",
     "ScaledClock",
     "SqliteAccounts",

@@ -5,6 +5,7 @@ import ssl as ssl_module
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import anyio.to_thread
 from attrs import frozen
 
 from clawproto import app_events
@@ -21,6 +22,7 @@ from clawproto.policy import Policy
 from clawproto.session import Session
 from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.http import HttpRunner
+from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
@@ -70,6 +72,7 @@ class Parts:
     on_logout: LogoutMode
     send_limit: int
     lease: Lease | None
+    journal: Journal | None
     messages: MessageStore | None
     throttle: Throttle | None
 
@@ -100,6 +103,8 @@ class Parts:
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""
+        if self.journal is not None:
+            await anyio.to_thread.run_sync(self.journal.close)
         if self.lease is not None:
             await self.lease.release()
         await self.runner.aclose()
@@ -125,6 +130,7 @@ def assemble(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
@@ -170,13 +176,14 @@ def assemble(
     lease = None
     if isinstance(opened, LeaseStore) and exclusive is not False:
         lease = Lease(opened) if exclusive is True else Lease(opened, exclusive)
+    recording = journal if journal is None or isinstance(journal, Journal) else Journal(journal)
     return Parts(
         engine=Engine(
             Session(config),
             now=clock.now,
             inbox_limit=inbox_limit or InboxLimit(),
             settle=settle,
-            observer=None if observer is None else _guarded(log, observer),
+            observer=_guarded(log, observer, recording),
             keeps_messages=kept is not None,
             policy=policy,
             on_notice=_noticing(log, on_notice),
@@ -196,6 +203,7 @@ def assemble(
         on_logout=on_logout,
         send_limit=send_limit,
         lease=lease,
+        journal=None if recording is journal else recording,
         throttle=throttle,
         messages=kept,
     )
@@ -210,8 +218,13 @@ def _message_store(store: CredentialStore, wanted: MessageStore | Literal[False]
 # --- logging ------------------------------------------------------------------------------------------------------
 
 
-def _guarded(log: logging.Logger, observer: Observer) -> Observer:
+def _guarded(log: logging.Logger, observer: Observer | None, journal: Journal | None) -> Observer | None:
+    if observer is None:
+        return journal
+
     def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
+        if journal is not None:
+            journal(now, event, effects, state)
         try:
             observer(now, event, effects, state)
         except Exception:

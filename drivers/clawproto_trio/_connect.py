@@ -17,6 +17,7 @@ from clawproto.events import Start
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_io.clock import Clock
+from clawproto_io.journal import Journal
 from clawproto_io.setup import Headers, LogoutMode, PairMode, assemble
 from clawproto_io.stores import CredentialStore
 from clawproto_io.stores.base import MessageStore
@@ -47,6 +48,7 @@ async def connect(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
@@ -80,6 +82,8 @@ async def connect(
         send_limit: how many sends may be undecided before `Client.send` waits.
         shutdown_timeout: seconds; None: a little more than a refresh may take.
         observer: called after every step with instant, event, effects and state; what it raises is logged.
+        journal: the path of a file in which every step is recorded, without tokens, for `clawproto replay`; or a
+            `clawproto_io.Journal`, which stays open. One that cannot be written is logged and disturbs nothing.
         clock: None: the system's.
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
         on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
@@ -118,6 +122,7 @@ async def connect(
         send_limit=send_limit,
         shutdown_timeout=shutdown_timeout,
         observer=observer,
+        journal=journal,
         clock=clock,
         seed=seed,
         on_logout=on_logout,
@@ -149,6 +154,7 @@ async def pair(
     http: "httpx2.AsyncClient | None" = None,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
 ) -> Credentials:
     """Redeem a pairing code and store what it brings, without connecting. A running session on the same store takes the
@@ -178,6 +184,7 @@ async def pair(
         http=http,
         shutdown_timeout=shutdown_timeout,
         observer=observer,
+        journal=journal,
         clock=clock,
     )
     stored = (await parts.load()).credentials

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from clawproto_cli.app import main
 from tests.cli.conftest import environment, spawned
 
-COMMANDS = ["demo", "hub", "pair", "login", "listen", "send", "fleet", "simulate", "status"]
+COMMANDS = ["demo", "hub", "pair", "login", "listen", "send", "fleet", "simulate", "status", "replay", "timeline"]
 
 
 def test_the_group_lists_every_command_and_exit_code() -> None:

@@ -25,6 +25,13 @@ _LEAVE_TIME = 15.0  # seconds for an agent to come to its end
 
 
 @click.command("demo")
+@click.option(
+    "--journal",
+    "journals",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Record every session of the agents there, for `clawproto replay` and `timeline`.",
+)
 @click.option("--fleet", "fleets", is_flag=True, help="Watch processes share many accounts instead, in two minutes.")
 @click.option(
     "--accounts", type=click.IntRange(4, 1000), default=200, show_default=True, help="With --fleet: how many."
@@ -37,7 +44,7 @@ _LEAVE_TIME = 15.0  # seconds for an agent to come to its end
 )
 @json_option
 @verbose_option
-def command(fleets: bool, accounts: int, store_kind: StoreKind, as_json: bool) -> None:
+def command(journals: Path | None, fleets: bool, accounts: int, store_kind: StoreKind, as_json: bool) -> None:
     """Watch two agents keep their session through everything.
 
     It starts a hub on this machine and two agents, one on asyncio, one on trio. They are paired by code, talk to each
@@ -53,9 +60,14 @@ def command(fleets: bool, accounts: int, store_kind: StoreKind, as_json: bool) -
     \b
     Examples:
       clawproto demo
+      clawproto demo --journal journals
       clawproto demo --fleet --accounts 50
       clawproto demo --json > result.json      (the story goes to standard error)
     """
+    if fleets and journals is not None:
+        raise click.UsageError("--journal is about the two agents, not about a fleet")
+    if journals is not None:
+        journals.mkdir(parents=True, exist_ok=True)
     story = Story(aside=as_json)
     if fleets:
         _show_fleet(Numbers(accounts=accounts), store_kind, story, as_json)
@@ -66,7 +78,7 @@ def command(fleets: bool, accounts: int, store_kind: StoreKind, as_json: bool) -
         tempfile.TemporaryDirectory(prefix="clawproto-demo-") as folder,
         HubThread(HUB) as hub,
     ):
-        outcomes, problems = _play(hub, Path(folder), story)
+        outcomes, problems = _play(hub, Path(folder), story, journals)
     if as_json:
         write_json(
             {
@@ -110,10 +122,10 @@ def _show_fleet(numbers: Numbers, store_kind: StoreKind, story: Story, as_json: 
     raise SystemExit(Exit.DONE if ok else Exit.FAILED)
 
 
-def _play(hub: HubThread, folder: Path, story: Story) -> tuple[list[Outcome], list[str]]:
+def _play(hub: HubThread, folder: Path, story: Story, journals: Path | None) -> tuple[list[Outcome], list[str]]:
     board = Board()
-    ada = Agent("Ada", "asyncio", folder / "ada.db", board, story)
-    tom = Agent("Tom", "trio", folder / "tom.db", board, story)
+    ada = Agent("Ada", "asyncio", folder / "ada.db", board, story, journals)
+    tom = Agent("Tom", "trio", folder / "tom.db", board, story, journals)
     director = Director(hub, (ada, tom), board, story)
     try:
         director.play()
