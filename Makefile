@@ -10,6 +10,7 @@ GROUPS ?= ENV,EVT,AUTH,HS,CAP,CLOSE,TOK,REF,OUT,DEV,PAIR,REST,ROUTE,SEND,ERR,DEL
 .PHONY: help
 help:
 	@echo "make demo   a hub and two agents, through pairing, rotations, outages and logout"
+	@echo "make demo-fleet   200 agents in two processes on one store, one of which is killed"
 	@echo "make test   the whole suite: on this Python and others installed, with and without msgspec"
 	@echo "make quick  the suite once, on this Python       make lint    style"
 	@echo "make types  pyright and mypy                     make bench   benchmarks"
@@ -25,6 +26,10 @@ environment:
 .PHONY: demo
 demo: environment
 	$(BIN)/clawproto demo $(ARGS)
+
+.PHONY: demo-fleet
+demo-fleet: environment
+	$(BIN)/clawproto demo --fleet $(ARGS)
 
 .PHONY: test
 test: environment

@@ -14,6 +14,7 @@ _COMMANDS = {
     "login": "Take over a pair of tokens that another client holds.",
     "listen": "Hold a session and print what arrives.",
     "send": "Send one message and wait for the receipt.",
+    "fleet": "Hold the sessions of all accounts, shared with other machines.",
     "status": "Say what a store holds and when the tokens are due.",
 }
 

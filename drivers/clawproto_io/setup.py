@@ -2,12 +2,13 @@
 
 import logging
 import ssl as ssl_module
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import frozen
 
 from clawproto import app_events
+from clawproto.app_events import AppEvent
 from clawproto.config import Config, Features
 from clawproto.credentials import Guard
 from clawproto.effects import Effect
@@ -23,6 +24,7 @@ from clawproto_io.http import HttpRunner
 from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
+from clawproto_io.throttle import Gate, Throttle
 
 if TYPE_CHECKING:
     import os
@@ -69,6 +71,17 @@ class Parts:
     send_limit: int
     lease: Lease | None
     messages: MessageStore | None
+    throttle: Throttle | None
+
+    @property
+    def socket_gate(self) -> Gate | None:
+        """Where a socket waits for its turn."""
+        return None if self.throttle is None else self.throttle.sockets
+
+    @property
+    def refresh_gate(self) -> Gate | None:
+        """Where a refresh waits for its turn."""
+        return None if self.throttle is None else self.throttle.refreshes
 
     async def load(self, guard: Guard | None = None) -> Start:
         """Become the owner if the session is exclusive, and read the stores. What it raises leaves nothing open."""
@@ -117,6 +130,8 @@ def assemble(
     on_logout: LogoutMode = "end",
     messages: MessageStore | Literal[False] | None = False,
     exclusive: bool | float | None = False,
+    throttle: Throttle | None = None,
+    on_notice: Callable[[AppEvent], None] | None = None,
 ) -> Parts:
     """Check the settings and build the parts. Opens nothing.
 
@@ -164,7 +179,7 @@ def assemble(
             observer=None if observer is None else _guarded(log, observer),
             keeps_messages=kept is not None,
             policy=policy,
-            on_notice=lambda event: _log_event(log, event),
+            on_notice=_noticing(log, on_notice),
         ),
         store=opened,
         owns_store=opened is not store,
@@ -181,6 +196,7 @@ def assemble(
         on_logout=on_logout,
         send_limit=send_limit,
         lease=lease,
+        throttle=throttle,
         messages=kept,
     )
 
@@ -202,6 +218,18 @@ def _guarded(log: logging.Logger, observer: Observer) -> Observer:
             log.exception("the observer failed")
 
     return observe
+
+
+def _noticing(log: logging.Logger, on_notice: Callable[[AppEvent], None] | None) -> Callable[[AppEvent], None]:
+    def notice(event: AppEvent) -> None:
+        _log_event(log, event)
+        if on_notice is not None:
+            try:
+                on_notice(event)
+            except Exception:
+                log.exception("on_notice failed")
+
+    return notice
 
 
 def _log_event(log: logging.Logger, event: app_events.AppEvent) -> None:

@@ -2,13 +2,14 @@
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import evolve
 
+from clawproto.app_events import AppEvent
 from clawproto.config import Features
 from clawproto.credentials import Credentials, Guard
 from clawproto.engine import Observer
@@ -19,6 +20,7 @@ from clawproto_io.clock import Clock
 from clawproto_io.setup import Headers, LogoutMode, PairMode, assemble
 from clawproto_io.stores import CredentialStore
 from clawproto_io.stores.base import MessageStore
+from clawproto_io.throttle import Throttle
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
@@ -50,6 +52,8 @@ async def connect(
     on_logout: LogoutMode = "end",
     messages: MessageStore | Literal[False] | None = None,
     exclusive: bool | float | None = None,
+    throttle: Throttle | None = None,
+    on_notice: Callable[[AppEvent], None] | None = None,
 ) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
@@ -87,6 +91,8 @@ async def connect(
             and take over when it ends, or within seconds when it dies. A number is the term in seconds after which an
             owner without a sign of life counts as dead, 6 if not given. None: if messages are kept and the store has
             leases.
+        throttle: shared by the sessions of one process, it limits how fast they open sockets and refresh.
+        on_notice: called at once with every event but messages, whoever iterates; what it raises is logged.
 
     Raises:
         StoreError: the store could not be read; nothing was started.
@@ -117,6 +123,8 @@ async def connect(
         on_logout=on_logout,
         messages=messages,
         exclusive=exclusive,
+        throttle=throttle,
+        on_notice=on_notice,
     )
     start = await parts.load(guard)
     async with _running(Driver(parts), start) as driver:

@@ -5,7 +5,7 @@ its place in the stream is settled, and the next good message gets through and i
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any, TypeAlias
 
 import pytest
@@ -281,7 +281,7 @@ def size(bench: LinkBench) -> int:
         signals.versions,
         signals.decided,
     )
-    tables = (
+    tables: tuple[Sized, ...] = (
         *(*recents, streams.finished),
         *(signals.typing, signals.typing_due, signals.owed_marks, signals.cards, signals.card_numbers),
         *(streams.followed, streams.due, inbox.places, state.outbox.entries, state.drafts),

@@ -296,6 +296,49 @@ def test_a_store_that_refuses_whatever_is_offered_is_not_asked_without_pause() -
     assert bench.deadline == bench.now.mono_ms + 100
 
 
+# --- a store that goes back in time ---------------------------------------------------------------------------------
+
+
+def rotate(bench: Bench, number: int) -> None:
+    bench.refresh()
+    bench.reply(rotated(jwt(f"a{number}"), f"refresh-{number}"))
+    bench.run_for(40_000)
+
+
+@pytest.mark.rule("REF-49", "REF-10")
+@pytest.mark.parametrize("rotations", [1, 2, 5])
+def test_a_restored_copy_does_not_replace_the_pair_in_force(rotations: int) -> None:
+    bench = Bench(credentials())
+    old = bench.store.record
+    for number in range(2, 2 + rotations):
+        rotate(bench, number)
+    bench.store.record = old  # a copy was restored, or the disk that it was on came back
+    in_force = bench.tokens
+    command = bench.refresh()
+    assert len(bench.all(RequestRefresh)) == rotations, "nothing is asked for before the store is right again"
+    assert bench.tokens == in_force
+    assert bench.store.record is not None and bench.store.record.tokens == in_force
+    assert isinstance(bench.results[command], RefreshFailed)
+    bench.run_for(40_000)
+    rotate(bench, 99)
+    assert bench.access == jwt("a99")
+    assert bench.store.record.tokens == bench.tokens
+    assert bench.told(LoggedOut) == []
+
+
+@pytest.mark.rule("REF-49", "REF-10")
+def test_a_copy_that_is_restored_during_the_request_does_not_replace_what_it_brings() -> None:
+    bench = Bench(credentials())
+    old = bench.store.record
+    rotate(bench, 2)
+    command = bench.refresh()
+    bench.store.record = old
+    bench.reply(rotated(jwt("a3"), "refresh-3"))
+    assert isinstance(bench.results[command], RefreshSucceeded)
+    assert bench.access == jwt("a3")
+    assert bench.store.record is not None and bench.store.record.tokens == bench.tokens
+
+
 # --- what is loaded ------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from clawproto_io.stores.base import AccountStore, CredentialStore
 from clawproto_io.stores.memory import FaultyStore, MemoryStore
+from clawproto_io.stores.memory_accounts import MemoryAccounts
 from clawproto_io.stores.memory_messages import MemoryMessageStore
 from clawproto_io.stores.places import open_accounts, open_store, place_of
 from clawproto_io.stores.sealing import StoreKey
@@ -12,6 +13,7 @@ __all__ = [
     "AccountStore",
     "CredentialStore",
     "FaultyStore",
+    "MemoryAccounts",
     "MemoryMessageStore",
     "MemoryStore",
     "SqliteAccounts",
