@@ -112,8 +112,8 @@ TOKENS: Final = (
         "a stale record with a spent token is taken up",
         "OUT-8",
         "tokens_answers.py",
-        "tokens = evolve(tokens, spent=phase.flight.tokens.refresh.digest)",
-        "tokens = evolve(tokens, spent=None)",
+        "        tokens = remember_spent(tokens, phase.flight)\n",
+        "",
         _OUTSIDE,
     ),
     Defect(

@@ -53,6 +53,7 @@ from clawproto.tokens_state import (
 from clawproto.turn import Counters
 
 GENERATION: Final = 100  # of the record in force; the others are counted from it
+SPENT: Final = 2  # rotations back: no world here brings an older pair up again
 ENOUGH: Final = 3  # failures in a row, after which one more changes nothing (see POLICY)
 
 
@@ -141,7 +142,8 @@ def _meet(names: Names, tokens: TokenState) -> None:
         names.meet(phase.held.tokens)
     names.meet_access(tokens.latch)
     names.meet_access(tokens.rejected)
-    names.meet_refresh(tokens.spent)
+    for digest in tokens.spent[-SPENT:]:
+        names.meet_refresh(digest)
     if tokens.cleanup is not None:
         names.meet_access(tokens.cleanup.refused)
 
@@ -177,7 +179,7 @@ class _Rename:
             not_before=clock.ahead(tokens.not_before),
             hold_until=clock.ahead(tokens.hold_until),
             lost_until=None if tokens.lost_until is None else clock.ahead(tokens.lost_until) or None,
-            spent=names.refresh(tokens.spent),
+            spent=tuple(names.refresh(digest) or "" for digest in tokens.spent[-SPENT:]),
             cleanup=None
             if cleanup is None
             else evolve(
