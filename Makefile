@@ -31,6 +31,10 @@ demo: environment
 demo-fleet: environment
 	$(BIN)/clawproto demo --fleet $(ARGS)
 
+.PHONY: simulate
+simulate: environment
+	$(BIN)/clawproto simulate $(ARGS)
+
 .PHONY: test
 test: environment
 	@$(BIN)/python tools/environments.py test $(if $(GROUPS),--require-groups=$(GROUPS)) $(ARGS)

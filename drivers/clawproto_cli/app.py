@@ -15,6 +15,7 @@ _COMMANDS = {
     "listen": "Hold a session and print what arrives.",
     "send": "Send one message and wait for the receipt.",
     "fleet": "Hold the sessions of all accounts, shared with other machines.",
+    "simulate": "Simulate up to millions of sessions: load, recovery, losses.",
     "status": "Say what a store holds and when the tokens are due.",
 }
 

@@ -53,7 +53,6 @@ from clawproto.tokens_state import (
 from clawproto.turn import Counters
 
 GENERATION: Final = 100  # of the record in force; the others are counted from it
-SPENT: Final = 2  # rotations back: no world here brings an older pair up again
 ENOUGH: Final = 3  # failures in a row, after which one more changes nothing (see POLICY)
 
 
@@ -142,8 +141,7 @@ def _meet(names: Names, tokens: TokenState) -> None:
         names.meet(phase.held.tokens)
     names.meet_access(tokens.latch)
     names.meet_access(tokens.rejected)
-    for digest in tokens.spent[-SPENT:]:
-        names.meet_refresh(digest)
+    names.meet_refresh(tokens.spent[-1] if tokens.spent else None)
     if tokens.cleanup is not None:
         names.meet_access(tokens.cleanup.refused)
 
@@ -179,7 +177,7 @@ class _Rename:
             not_before=clock.ahead(tokens.not_before),
             hold_until=clock.ahead(tokens.hold_until),
             lost_until=None if tokens.lost_until is None else clock.ahead(tokens.lost_until) or None,
-            spent=tuple(names.refresh(digest) or "" for digest in tokens.spent[-SPENT:]),
+            spent=self._spent(tokens.spent),
             cleanup=None
             if cleanup is None
             else evolve(
@@ -194,6 +192,11 @@ class _Rename:
             poll_operation=None if tokens.poll_operation is None else self._operations[tokens.poll_operation],
             last_error=None,  # for display
         )
+
+    def _spent(self, digests: tuple[str, ...]) -> tuple[str, ...]:
+        """The last one, and of those before what the session may still come back to."""
+        found = (self._names.refresh(digest) for digest in digests if self._names.knows_refresh(digest))
+        return tuple(digest for digest in found if digest is not None)
 
     def _last_attempt(self, tokens: TokenState) -> Instant | None:
         """Counts for the floor, and from the begin of a flight for the server's grace."""
