@@ -40,7 +40,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "ids": ("tests/test_ids.py",),
     "entropy": ("tests/test_entropy.py",),
     "gates": ("tests/core/test_errors_and_gates.py",),
-    "secret": ("tests/test_hygiene.py", "tests/core/test_tokens_flight.py"),
+    "secret": ("tests/core/test_tokens_flight.py", "tests/core/test_send.py"),
     "rest_format": ("tests/core/test_tokens_flight.py", "tests/core/test_rest.py", "tests/core/test_pairing.py"),
     "tokens": _TOKENS,
     "tokens_answers": _TOKENS,

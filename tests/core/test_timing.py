@@ -62,6 +62,11 @@ def test_lead_is_a_quarter_of_the_life_within_bounds(life: int, lead: int) -> No
     assert lead_ms(life, POLICY) == lead
 
 
+@pytest.mark.rule("TOK-7")
+def test_lead_is_a_whole_number_of_milliseconds() -> None:
+    assert repr(lead_ms(10_000_003, POLICY)) == "2500000"
+
+
 @pytest.mark.rule("TOK-8")
 def test_without_issue_time_the_life_counts_as_a_day() -> None:
     found = times(jwt("t", issued_ms=None, expires_ms=T0 + HOUR_MS))
@@ -326,3 +331,17 @@ def test_anything_else_is_no_date(text: str) -> None:
 )
 def test_impossible_dates_are_none(text: str) -> None:
     assert http_date_ms(text) is None
+
+
+@pytest.mark.rule("TOK-20")
+@pytest.mark.parametrize(("written", "year"), [("00", 2000), ("69", 2069), ("70", 1970), ("71", 1971), ("99", 1999)])
+def test_years_of_two_digits_belong_to_the_hundred_from_1970(written: str, year: int) -> None:
+    expected = datetime(year, 11, 6, 8, 49, 37, tzinfo=UTC)
+    assert http_date_ms(f"Sunday, 06-Nov-{written} 08:49:37 GMT") == int(expected.timestamp()) * 1000
+
+
+@pytest.mark.rule("TOK-20")
+def test_a_leap_second_is_one_and_a_sixtieth_minute_is_none() -> None:
+    assert http_date_ms("Sat, 31 Dec 2016 23:59:60 GMT") == http_date_ms("Sun, 01 Jan 2017 00:00:00 GMT")
+    assert http_date_ms("Sat, 31 Dec 2016 23:59:61 GMT") is None
+    assert http_date_ms("Sat, 31 Dec 2016 23:60:00 GMT") is None
