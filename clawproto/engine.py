@@ -53,6 +53,7 @@ from clawproto.engine_parts import (
 from clawproto.events import (
     Closed,
     Command,
+    CredentialsLoaded,
     Event,
     FrameReceived,
     HttpAnswered,
@@ -60,6 +61,7 @@ from clawproto.events import (
     OpenFailed,
     ReceiverPaused,
     ReceiverResumed,
+    Reloaded,
     Settle,
     Start,
     Stop,
@@ -76,6 +78,7 @@ from clawproto.timing import earliest
 from clawproto.wire.codec import EXCERPT_LIMIT
 
 QUARANTINE = 64  # rejected frames that are kept, R2-11
+_LOADING = (Start, CredentialsLoaded, Stored, StoreConflicted, Reloaded)  # after these it may be another user's session
 _SMALL = 256  # bytes charged for an event that came in no frame
 
 
@@ -152,11 +155,11 @@ class Engine:
             self._step(ReceiverPaused())
         self.on_step()
 
-    def take_up(self, backlog: Backlog) -> None:
+    def take_up(self, backlog: Backlog, user_id: str | None = None) -> None:
         """Before `Start`: what an earlier session left behind is handed out first. The sends in it belong into the
-        `Start`."""
+        `Start`. ``user_id``: of the `clawproto.keeping.ForUser` that was committed before the backlog was read."""
         assert self.keeper is not None
-        self.keeper.take_up(backlog, _SMALL)
+        self.keeper.take_up(backlog, _SMALL, user_id)
 
     def commit_report(self, report: CommitReport) -> None:
         """The message store has answered to `Keeper.commits`."""
@@ -288,6 +291,8 @@ class Engine:
     def _step(self, event: Event) -> None:
         now = self._now()
         effects = self.session.handle(event, now)
+        if self.keeper is not None and isinstance(event, _LOADING) and (known := self.session.credentials) is not None:
+            self.keeper.for_user(known.identity.user_id)
         if isinstance(event, FrameReceived):
             size = len(event.data)
         else:

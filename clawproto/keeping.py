@@ -77,8 +77,18 @@ class Quarantined:
     rejection: FrameRejected
 
 
+@frozen
+class ForUser:
+    """What follows is this user's. If what is kept is another one's it goes, all of it: nobody else may be handed it or
+    send it, and a message that both have in a chat is new to this one. The same user again changes nothing.
+
+    It is the first change of its commit, so that a commit that is repeated brings back nothing of the one before."""
+
+    user_id: str
+
+
 SendChange: TypeAlias = KeptSend | SendDecision
-Change: TypeAlias = Arrival | Handled | Quarantined | SendChange
+Change: TypeAlias = Arrival | Handled | Quarantined | ForUser | SendChange
 
 
 @frozen

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from attrs import evolve
 
 from clawproto import events
 from clawproto.app_events import (
@@ -27,7 +28,7 @@ from clawproto.events import Event, KeepFailed, Kept, Settle, Start, Stop, Tick
 from clawproto.filing import Filing
 from clawproto.instant import Instant
 from clawproto.keeper import Commit, CommitFailed, Committed, Keeper
-from clawproto.keeping import Arrival, Backlog, Change, Filed, Handled, KeptSend, Quarantined
+from clawproto.keeping import Arrival, Backlog, Change, Filed, ForUser, Handled, KeptSend, Quarantined
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from tests.test_engine import CREDENTIALS, IDENTITY, READY, Scripted, frame, message
@@ -59,8 +60,8 @@ class Desk:
             policy=policy,
             on_notice=self.notices.append,
         )
-        if backlog is not None:
-            self.engine.take_up(backlog)
+        self.filing.commit([ForUser(IDENTITY.user_id)])
+        self.engine.take_up(backlog or Backlog(), IDENTITY.user_id)
         self.engine.handle(Start(CREDENTIALS))
 
     @property
@@ -283,6 +284,75 @@ def test_a_commit_whose_report_was_lost_is_news_all_the_same() -> None:
     desk.engine.mailbox.settle_handed_out()
     desk.store()
     assert desk.filing.backlog().arrivals == ()
+
+
+FIRST, LAST = evolve(message(1), message=evolve(message(1).message, stream_merged=True)), message(1)
+RECALL = MessageRecalled("cnv_1", LAST.message_id)
+LOW, HIGH = ReadMarkMoved("cnv_1", 5), ReadMarkMoved("cnv_1", 7)
+
+
+@pytest.mark.rule("R2-10", "STREAM-14", "RECALL-1", "READ-4")
+@pytest.mark.parametrize(
+    ("arrived", "told"),
+    [
+        ((FIRST, LAST), LAST),
+        ((LAST, FIRST), LAST),
+        ((FIRST, LAST, FIRST), LAST),
+        ((LAST, RECALL), RECALL),
+        ((RECALL, LAST), RECALL),
+        ((LAST, RECALL, LAST), RECALL),
+        ((LOW, HIGH), HIGH),
+        ((HIGH, LOW), HIGH),
+    ],
+)
+def test_of_a_commit_whose_report_was_lost_the_last_word_is_told(arrived: tuple[AppEvent, ...], told: AppEvent) -> None:
+    """Several arrivals have ended in one row, and it is what the row holds that the application is told."""
+    desk = Desk()
+    desk.arrives(*[(event, place) for place, event in enumerate(arrived, 1)])
+    desk.fail(after_all=True)
+    desk.mono = 100
+    desk.engine.handle(Tick())
+    desk.store()
+    assert desk.drain() == [told]
+    assert desk.fed(Settle) == [Settle(place) for place, _ in enumerate(arrived, 1)]
+    desk.engine.mailbox.settle_handed_out()
+    desk.store()
+    assert desk.filing.backlog().arrivals == ()
+
+
+@pytest.mark.rule("R2-11")
+def test_a_frame_is_settled_when_its_place_in_quarantine_is_committed() -> None:
+    desk = Desk()
+    rejected = FrameRejected("message.send", "no id", "{", 1)
+    desk.arrives((rejected, 4))
+    assert desk.fed(Settle) == [] and desk.drain() == []
+    assert desk.store() == (Quarantined(rejected),)
+    assert desk.fed(Settle) == [Settle(4)] and desk.drain() == [rejected]
+    assert desk.filing.quarantine == [rejected] and desk.filing.backlog() == Backlog()
+
+
+def test_what_another_user_brings_begins_a_commit() -> None:
+    """So that what the one before had left can come again after a lost report without becoming theirs."""
+    desk = Desk()
+    desk.arrives((message(1), 1))
+    desk.arrives((message(2), 2))
+    desk.session.credentials = evolve(CREDENTIALS, identity=evolve(IDENTITY, user_id="usr_other"))
+    desk.session.on(events.Stored)
+    desk.engine.handle(events.Stored(9, 2))
+    desk.arrives((message(2), 3))
+    assert desk.store() == (Arrival(message(1)),)
+    assert desk.store() == (Arrival(message(2)),)
+    desk.engine.handle(events.Stored(10, 3))
+    assert desk.store() == (ForUser("usr_other"), Arrival(message(2)))
+    assert not desk.keeper.commits
+    assert desk.filing.backlog().arrivals == (Filed(3, message(2)),) and desk.filing.user_id == "usr_other"
+
+
+def test_whose_a_store_is_is_said_unless_it_knows() -> None:
+    engine = Engine(Scripted(), now=lambda: Instant(0, 0), keeps_messages=True)
+    engine.handle(Start(CREDENTIALS))
+    assert engine.keeper is not None
+    assert [commit.changes for commit in engine.keeper.commits] == [(ForUser(IDENTITY.user_id),)]
 
 
 def _with_filing(filing: Filing) -> Desk:

@@ -14,7 +14,7 @@ from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
 from clawproto.events import Event, Start
 from clawproto.instant import Instant
-from clawproto.keeping import Backlog
+from clawproto.keeping import Backlog, ForUser
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto.session import Session
@@ -78,8 +78,11 @@ class Parts:
                 await self.lease.acquire()
             credentials = await self.store.load()
             if self.messages is not None:
+                user_id = None if credentials is None else credentials.identity.user_id
+                if user_id is not None:
+                    await self.messages.commit((ForUser(user_id),))
                 backlog = await self.messages.backlog()
-                self.engine.take_up(backlog)
+                self.engine.take_up(backlog, user_id)
         except BaseException:
             await self.aclose()
             raise

@@ -26,7 +26,10 @@ from clawproto_io.stores.sqlite_queries import SEND, SqliteQueries
 _NUMBER = "SELECT account FROM accounts WHERE name = ?"
 _WAITING = "SELECT row, again, event FROM arrivals WHERE account = ? AND waiting ORDER BY row"
 _UNDECIDED = f"{SEND} WHERE account = ? AND outcome IS NULL ORDER BY number"
-_LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM sends WHERE account = ?"
+_LAST_NUMBER = (
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM sends WHERE account = ?1), 0)) FROM accounts"
+    " WHERE account = ?1"
+)
 _UNSTORABLE = (ValueError, OverflowError, RecursionError, sqlite3.DataError)  # of the value itself, not of the file
 _REMOVE_AFTER = BITE // 2  # changes; what is removed must keep up with what comes
 _REMOVE_AFTER_MS = 3_600_000
