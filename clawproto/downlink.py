@@ -41,9 +41,7 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     if isinstance(frame, BadFrame):
         if frame.dseq is None or not isinstance(phase, Online):
             return evolve(state, link=link.rejected_frame(heard, None, frame.problem, event.data, turn))
-        frame = Frame(
-            "", MalformedPayload(frame.problem, None), dseq=frame.dseq
-        )  # it counts (R2-8, R2-11)
+        frame = Frame("", MalformedPayload(frame.problem, None), dseq=frame.dseq)  # it counts (R2-8, R2-11)
     if isinstance(phase, Online) or (isinstance(phase, Closing) and phase.online):
         return _established(state, heard, frame, event.data, turn)
     if isinstance(phase, Waiting | Greeting):

@@ -86,8 +86,8 @@ class Filing:
                         self.sends[trace_id] = change
                     self.last_number = max(self.last_number, number)
                 case SendDecision(trace_id=trace_id):
-                    self.sends.pop(trace_id, None)
-                    self.decisions[trace_id] = change
+                    if self.sends.pop(trace_id, None) is not None:
+                        self.decisions[trace_id] = change
                 case _:
                     assert_never(change)
         return tuple(filed)
@@ -110,17 +110,16 @@ class Filing:
         known = self._known.get((row.kind, row.key))
         judged = verdict(row, None if known is None else known.row)
         if known is not None and judged in ("same", "older"):
+            if judged == "same" and known.number in self.waiting:  # written over, as everywhere (R2-10)
+                self.waiting[known.number] = _with_update(event, known.again)
             return Filed(known.number, None)
         again = known is not None and (known.again or known.number not in self.waiting)
-        told = event
-        if isinstance(event, MessageReceived):
-            told, event = evolve(event, update=known is not None), evolve(event, update=again)
-        elif isinstance(event, MessageRecalled):
+        if isinstance(event, MessageRecalled):
             self._drop(self._known.pop((MESSAGE, row.key), None))
         self._drop(known)
-        filed = self._new_row(event)
+        filed = self._new_row(_with_update(event, again))
         self._known[row.kind, row.key] = _Known(filed.row, KnownRow(row.content, row.final, row.at_ms), again)
-        return Filed(filed.row, told)
+        return Filed(filed.row, _with_update(event, known is not None))
 
     def _drop(self, known: _Known | None) -> None:
         if known is not None:
@@ -130,3 +129,7 @@ class Filing:
         self.last_row += 1
         self.waiting[self.last_row] = event
         return Filed(self.last_row, event)
+
+
+def _with_update(event: AppEvent, update: bool) -> AppEvent:
+    return evolve(event, update=update) if isinstance(event, MessageReceived) else event

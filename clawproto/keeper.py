@@ -21,7 +21,7 @@ from typing import TypeAlias
 from attrs import define, frozen
 
 from clawproto import app_events
-from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, MessagesSaved, MessagesUnsaved
+from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, MessagesSaved, MessagesUnsaved, SendSettled
 from clawproto.effects import Keep
 from clawproto.event_rows import replaces
 from clawproto.events import Event, KeepFailed, Kept, Settle
@@ -158,6 +158,8 @@ class Keeper:
         for filed in backlog.arrivals:
             if filed.event is not None:
                 self._mailbox.put(filed.event, filed.row, size)
+        for kept in backlog.expired:
+            self._mailbox.put(SendSettled(kept.chat_id, kept.message_id, accepted=False, code="expired"), None, size)
 
     def for_user(self, user_id: str) -> None:
         """The session is this user's. Call it before anything of theirs arrives; repeating it changes nothing."""

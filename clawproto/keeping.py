@@ -115,9 +115,11 @@ class Backlog:
         sends: not decided, in the order of their numbers.
         last_number: the highest number that any send of this store ever had.
         last_row: the highest row that any arrival of this store ever had.
+        expired: not decided and given up for their age: they are not transmitted, and the application is told.
     """
 
     arrivals: tuple[Filed, ...] = ()
     sends: tuple[KeptSend, ...] = ()
     last_number: int = 0
     last_row: int = 0
+    expired: tuple[KeptSend, ...] = ()

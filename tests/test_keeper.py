@@ -14,11 +14,13 @@ from clawproto.app_events import (
     MessageReceived,
     MessagesSaved,
     MessagesUnsaved,
+    PermissionDecided,
     ReactionChanged,
     ReadMarkMoved,
     Ready,
     ReplayFinished,
     SaveAlarm,
+    SendSettled,
     SignalReceived,
     TypingChanged,
 )
@@ -183,9 +185,11 @@ def test_in_legacy_mode_messages_are_kept_as_well() -> None:
 
 
 @pytest.mark.rule("RECALL-1", "RECALL-2", "READ-4", "RX-3")
-def test_recalls_reactions_and_read_marks_are_filed_though_no_place_waits_for_them() -> None:
+def test_recalls_reactions_marks_and_decisions_are_filed_though_no_place_waits_for_them() -> None:
     desk = Desk()
-    told = (MessageRecalled("cnv_1", "m-1"), ReactionChanged("cnv_1", "m-2", "usr_2", "x"), ReadMarkMoved("cnv_1", 5))
+    decided = PermissionDecided("cnv_1", "req-1", "send_file", "approved", None)
+    changed = ReactionChanged("cnv_1", "m-2", "usr_2", "x")
+    told = (MessageRecalled("cnv_1", "m-1"), changed, ReadMarkMoved("cnv_1", 5), decided)
     desk.arrives(*((event, None) for event in told), (TypingChanged("cnv_1", "usr_2", True), None))
     assert desk.drain() == []
     assert desk.store() == tuple(Arrival(event) for event in told)
@@ -346,6 +350,12 @@ def test_what_another_user_brings_begins_a_commit() -> None:
     assert desk.store() == (ForUser("usr_other"), Arrival(message(2)))
     assert not desk.keeper.commits
     assert desk.filing.backlog().arrivals == (Filed(3, message(2)),) and desk.filing.user_id == "usr_other"
+
+
+@pytest.mark.rule("SEND-15")
+def test_the_application_is_told_what_its_store_has_given_up() -> None:
+    desk = Desk(backlog=Backlog((Filed(1, message(1)),), last_number=1, last_row=1, expired=(SEND,)))
+    assert desk.drain() == [message(1), SendSettled("cnv_1", "msg-1", accepted=False, code="expired")]
 
 
 def test_whose_a_store_is_is_said_unless_it_knows() -> None:

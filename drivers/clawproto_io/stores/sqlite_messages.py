@@ -69,7 +69,7 @@ class SqliteMessages(SqliteQueries):
 
     async def backlog(self) -> Backlog:
         """See `clawproto_io.stores.base.MessageStore.backlog`. Sends that have waited for longer than
-        `Retention.undecided_days` are not among them: they are decided as ``expired``. A missing file is not created.
+        `Retention.undecided_days` are told apart and decided as ``expired``. A missing file is not created.
         """
         return await self._access.run(self._backlog)
 
@@ -95,14 +95,16 @@ class SqliteMessages(SqliteQueries):
             if found is None:
                 self._reported = last_row
                 return Backlog(last_row=last_row)
-            filing = Filing(connection, found[0], self._clock.now().wall_ms, last_row)
+            now_ms = self._clock.now().wall_ms
+            undecided = [send_of(self._place, row).send for row in connection.execute(_UNDECIDED, found)]
+            sends, expired = self._retention.given_up(undecided, now_ms)
+            filing = Filing(connection, found[0], now_ms, last_row)
             filing.expire(self._retention)
             filing.remove(self._retention)
             arrivals = tuple(self._arrival(*row) for row in connection.execute(_WAITING, found))
-            sends = tuple(send_of(self._place, row).send for row in connection.execute(_UNDECIDED, found))
             (last_number,) = connection.execute(_LAST_NUMBER, found).fetchone()
         self._reported = last_row
-        return Backlog(arrivals, sends, last_number, last_row)
+        return Backlog(arrivals, sends, last_number, last_row, expired)
 
     def _make(self, filing: Filing, changes: Sequence[Change]) -> tuple[Filed, ...]:
         filed: list[Filed] = []
