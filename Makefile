@@ -10,10 +10,13 @@ GROUPS ?= ENV,EVT,AUTH,HS,CAP,CLOSE,TOK,REF,OUT,DEV,PAIR,REST,ROUTE,SEND,ERR,DEL
 .PHONY: help
 help:
 	@echo "make demo   a hub and two agents, through pairing, rotations, outages and logout"
+	@echo "make demo-fleet   200 agents in two processes on one store, one of which is killed"
 	@echo "make test   the whole suite: on this Python and others installed, with and without msgspec"
 	@echo "make quick  the suite once, on this Python       make lint    style"
 	@echo "make types  pyright and mypy                     make bench   benchmarks"
 	@echo "make soak   ten-minute sessions, hundreds of kills   make lock    renew requirements-dev.lock"
+	@echo "make crash  kills at every step               make explore every state within reach"
+	@echo "make fuzz   a fuzz target                     make simulate a population"
 	@echo "make build  wheel and sdist                      make clean   remove what was made"
 
 # Quick when nothing has changed; the script knows when an environment is out of date.
@@ -25,6 +28,14 @@ environment:
 .PHONY: demo
 demo: environment
 	$(BIN)/clawproto demo $(ARGS)
+
+.PHONY: demo-fleet
+demo-fleet: environment
+	$(BIN)/clawproto demo --fleet $(ARGS)
+
+.PHONY: simulate
+simulate: environment
+	$(BIN)/clawproto simulate $(ARGS)
 
 .PHONY: test
 test: environment
@@ -51,6 +62,18 @@ bench: environment
 .PHONY: soak
 soak: environment
 	$(BIN)/python -m pytest -q -n auto -m soak $(ARGS)
+
+.PHONY: crash
+crash: environment
+	$(BIN)/python -m tests.crash $(ARGS)
+
+.PHONY: explore
+explore: environment
+	$(BIN)/python -m clawproto.testing.explore $(ARGS)
+
+.PHONY: fuzz
+fuzz: environment
+	$(BIN)/python -m tests.fuzz $(or $(TARGET),codec) $(ARGS)
 
 .PHONY: lock
 lock: environment

@@ -73,7 +73,7 @@ from clawproto.keeper import CommitReport, Keeper
 from clawproto.keeping import Backlog
 from clawproto.mailbox import InboxLimit, Mailbox, SettleMode
 from clawproto.policy import Policy
-from clawproto.results import Paired, Result, StoppedResult
+from clawproto.results import Paired, Receipt, Result, StoppedResult
 from clawproto.timing import earliest
 from clawproto.wire.codec import EXCERPT_LIMIT
 
@@ -122,6 +122,8 @@ class Engine:
         self.logged_out: app_events.LoggedOut | None = None
         self.credentials_needed = False
         self.rejected = 0
+        self.received = 0  # messages, repeats included
+        self.accepted = 0  # sends
         self.quarantined: deque[FrameRejected] = deque(maxlen=QUARANTINE)
         self._logout_told: app_events.LoggedOut | None = None
         self.keeper: Keeper | None = None
@@ -291,6 +293,8 @@ class Engine:
     def _step(self, event: Event) -> None:
         now = self._now()
         effects = self.session.handle(event, now)
+        if self._observer is not None:  # before the effects, which may lead to further steps
+            self._observer(now, event, effects, self.session.state)
         if self.keeper is not None and isinstance(event, _LOADING) and (known := self.session.credentials) is not None:
             self.keeper.for_user(known.identity.user_id)
         if isinstance(event, FrameReceived):
@@ -304,11 +308,11 @@ class Engine:
                 self._emit(effect.event, effect.delivery, size)
             else:
                 self._sort(effect)
-        if self._observer is not None:  # the state is put together for those who look at it
-            self._observer(now, event, effects, self.session.state)
 
     def _emit(self, event: AppEvent, delivery: int | None, size: int) -> None:
-        if not isinstance(event, app_events.MessageReceived):
+        if isinstance(event, app_events.MessageReceived):
+            self.received += 1
+        else:
             self._note_status(event)
             self._on_notice(event)
         if self.keeper is None:
@@ -345,7 +349,9 @@ class Engine:
                 assert self.keeper is not None, "Config.keep_sends needs an engine that keeps messages"
                 self.keeper.keep(effect)
             case Resolve(command, result):
-                if isinstance(result, Paired):
+                if isinstance(result, Receipt):
+                    self.accepted += 1
+                elif isinstance(result, Paired):
                     self._forget_logout()
                 resolve = self._waiters.pop(command, None)
                 if resolve is not None:

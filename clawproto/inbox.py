@@ -164,12 +164,12 @@ def fingerprint(message: MessagePayload) -> int:
         said = f"{len(message.message_mode)}:{message.message_mode}{only.text}"
     else:
         parts = [_said(fragment) for fragment in fragments]
-        said = repr((message.message_mode, parts, message.mentions, message.reply, message.metadata))
+        said = ascii((message.message_mode, parts, message.mentions, message.reply, message.metadata))
     return int.from_bytes(blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _said(fragment: Fragment) -> object:
-    """Something whose repr is made quickly."""
+    """Something that is made into text quickly."""
     match fragment:
         case TextFragment(text, delta):
             return text if delta is None else (text, delta)

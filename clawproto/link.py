@@ -295,9 +295,11 @@ def renew(link: LinkState, turn: Turn) -> LinkState:
 def hurry(link: LinkState, turn: Turn) -> LinkState:
     """A new token is in force: the backoff is void (REF-22, REF-42, OUT-8), but not the floor of CLOSE-5."""
     phase = link.phase
-    if isinstance(phase, Down) and phase.not_before > turn.mono:
-        return evolve(link, phase=Down(max(turn.mono, phase.floor), phase.floor), attempts=0)
-    return link
+    if not isinstance(phase, Down):
+        return link
+    if phase.not_before > turn.mono:
+        phase = Down(max(turn.mono, phase.floor), phase.floor)
+    return link if phase is link.phase and not link.attempts else evolve(link, phase=phase, attempts=0)
 
 
 def other_identity(link: LinkState) -> LinkState:

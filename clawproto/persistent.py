@@ -54,6 +54,11 @@ class _Branch(Generic[V]):
 _Node: TypeAlias = _Leaf[V] | _Branch[V]
 
 
+def is_node(value: object) -> bool:
+    """Whether this is a part of a map, shared by all maps that have it in common."""
+    return isinstance(value, _Branch | _Leaf)
+
+
 def _find(node: _Node[V] | None, key: int) -> _Leaf[V] | None:
     while isinstance(node, _Branch):
         bit = 1 << (key >> node.shift & 15)

@@ -1,9 +1,19 @@
 """A string that does not print itself (AUTH-9)."""
 
 import hashlib
+import re
 from functools import cached_property
+from typing import Final
 
 from attrs import field, frozen
+
+_STAND_IN: Final = re.compile(r"(?:e30\.[A-Za-z0-9_-]+\.)?redacted-([0-9a-f]{32})")
+
+
+def stand_in(digest: str, claims: str | None = None) -> str:
+    """The text that stands for the token with this digest where the token must not be shown; see
+    `clawproto.redaction`. ``claims`` is its middle part, if it has the form of a JWT."""
+    return f"redacted-{digest}" if claims is None else f"e30.{claims}.redacted-{digest}"
 
 
 @frozen(repr=False, order=False)
@@ -21,8 +31,19 @@ class Secret:
 
     @cached_property  # every step compares it
     def digest(self) -> str:
-        """32 hexadecimal characters of SHA-256: names the token in logs, guards and intent records."""
+        """32 hexadecimal characters of SHA-256: names the token in logs, guards and intent records.
+
+        What stands for a redacted token has the digest of the token, so that a redacted journal replays.
+        """
+        redacted = _STAND_IN.fullmatch(self._value)
+        if redacted is not None:
+            return redacted[1]
         return hashlib.sha256(self._value.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether this is no token, but stands for one."""
+        return _STAND_IN.fullmatch(self._value) is not None
 
     @property
     def is_blank(self) -> bool:

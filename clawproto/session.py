@@ -11,6 +11,7 @@ from typing import assert_never
 
 from clawproto import (
     connection,
+    deadlines,
     drafts,
     history,
     inbox,
@@ -58,7 +59,7 @@ from clawproto.events import (
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.link import CODE_TOO_LARGE
-from clawproto.link_state import Down, Ended, Online, generation, is_online
+from clawproto.link_state import Down, Ended, generation, is_online
 from clawproto.results import LoggedOutResult, StoppedResult
 from clawproto.state import State
 from clawproto.timing import earliest
@@ -80,15 +81,15 @@ def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect,
     _check(state, event)
     turn = Turn(state.config, state.counters, now)
     after = _dispatch(state, event, turn)
-    if not turn.signals and not isinstance(event, Tick) and _is_traffic(state, after, turn):
-        deadline = earliest(state.calm_until, _traffic_deadline(after, turn))
+    if not turn.signals and not isinstance(event, Tick) and deadlines.is_traffic(state, after, turn):
+        deadline = earliest(state.calm_until, deadlines.of_traffic(after, turn))
         if deadline is None or turn.mono < deadline:  # nothing has fallen due: there is no more to do
             if after.counters is not turn.counters or after.deadline != deadline:
                 after = evolve(after, counters=turn.counters, deadline=deadline)
             return after, tuple(turn.effects)
     after = _advance(_settle_signals(after, turn), turn)
-    calm = _calm_until(after, turn)
-    deadline = earliest(calm, _traffic_deadline(after, turn))
+    calm = deadlines.of_others(after, turn)
+    deadline = earliest(calm, deadlines.of_traffic(after, turn))
     if after.counters is not turn.counters or after.deadline != deadline or after.calm_until != calm:
         after = evolve(after, counters=turn.counters, deadline=deadline, calm_until=calm)
     return after, tuple(turn.effects)
@@ -288,44 +289,6 @@ def _advance_activities(state: State, turn: Turn) -> State:
     if (reset := history.advance(state.reset, turn)) is not state.reset:
         state = evolve(state, reset=reset)
     return state
-
-
-def _is_traffic(before: State, after: State, turn: Turn) -> bool:
-    """Whether the step has changed nothing but link, inbox and sends of a live connection, so nobody else is asked:
-    what they wait for is in their deadlines, or shows on the wall clock, which may jump (TOK-21)."""
-    return (
-        after.tokens is before.tokens
-        and after.signals is before.signals
-        and after.streams is before.streams
-        and after.drafts is before.drafts
-        and after.typing is before.typing
-        and after.reset is before.reset
-        and after.pairing is before.pairing
-        and isinstance(after.link.phase, Online)
-        and isinstance(before.link.phase, Online)
-        and after.outbox.gates is before.outbox.gates
-        and not after.tokens.stopped
-        and not tokens.is_due_by_wall(after.tokens, turn)
-        and not len(after.signals.cards)
-    )
-
-
-def _traffic_deadline(state: State, turn: Turn) -> int | None:
-    return earliest(
-        link.deadline(state.link, state.tokens, turn), inbox.deadline(state.inbox), outbox.deadline(state.outbox)
-    )
-
-
-def _calm_until(state: State, turn: Turn) -> int | None:
-    return earliest(
-        indicator.deadline(state.typing),
-        signals.deadline(state.signals, state.tokens.offset, turn),
-        streams.deadline(state.streams),
-        drafts.deadline(state.drafts) if len(state.drafts) else None,
-        history.deadline(state.reset),
-        tokens.deadline(state.tokens, turn),
-        pairing.deadline(state.pairing),
-    )
 
 
 def is_finished(state: State) -> bool:

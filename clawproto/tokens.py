@@ -35,6 +35,7 @@ from clawproto.tokens_state import (
     floor_end,
     is_near_expiry,
     is_rejected,
+    is_spent,
     restore_guard,
 )
 from clawproto.turn import Trigger, Turn
@@ -69,7 +70,7 @@ def credentials_loaded(tokens: TokenState, event: CredentialsLoaded, turn: Turn)
         return tokens
     if pair == current_tokens(tokens):
         return evolve(tokens, credentials=record)
-    if pair.refresh is not None and pair.refresh.digest == tokens.spent:
+    if is_spent(tokens, record):
         return tokens
     return load(tokens, record, turn)
 

@@ -4,7 +4,7 @@ Rules: TOK-5, TOK-20, REF-4 to REF-10, REF-20 to REF-25, REF-30, REF-43 to REF-4
 """
 
 from clawproto.app_events import Misconfigured, RefreshDelayed, SaveAlarm
-from clawproto.credentials import Credentials, TokenPair
+from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Reload
 from clawproto.events import (
     HttpAnswered,
@@ -33,6 +33,8 @@ from clawproto.tokens_state import (
     TokenState,
     is_current,
     is_pair_of,
+    is_spent,
+    remember_spent,
 )
 from clawproto.turn import FlightEnded, Turn
 
@@ -49,8 +51,7 @@ def http_report(tokens: TokenState, event: HttpAnswered | HttpFailed, turn: Turn
     if server_ms is not None:
         tokens = observe_server_time(tokens, server_ms, turn)
     if isinstance(verdict, Rotated):
-        assert phase.flight.tokens.refresh is not None
-        tokens = evolve(tokens, spent=phase.flight.tokens.refresh.digest)
+        tokens = remember_spent(tokens, phase.flight)
         held = _rotated(phase.flight, verdict, turn)
         replaces = phase.flight.generation
         return persist(tokens, Saving(phase.flight, held, replaces, operation=None), turn)
@@ -137,6 +138,8 @@ def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Tu
         case Stored():
             return send_request(tokens, phase.flight, turn)
         case StoreConflicted(stored=stored) if stored is not None and stored.tokens is not None:
+            if is_spent(tokens, stored) and is_current(tokens, phase.flight):
+                return _put_back(tokens, phase.flight, stored.generation, turn)
             if not is_pair_of(phase.flight, stored):  # another process was faster: no request at all (REF-49)
                 return adopt(tokens, phase.flight, stored, turn)
             if stored.generation != phase.flight.generation:  # the very same pair under another number
@@ -151,16 +154,34 @@ def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Tu
     return _transient(tokens, phase.flight, detail, False, turn, unknown=False)
 
 
+def _put_back(tokens: TokenState, flight: Flight, replaces: int, turn: Turn) -> TokenState:
+    """The store has gone back to a pair that this session has spent: adopting it would end the session, so the pair in
+    force is saved once more, and the refresh is put off until it is (REF-49)."""
+    held = Credentials(flight.identity, flight.tokens, replaces + 1)
+    return persist(tokens, Saving(flight, held, replaces, operation=None), turn)
+
+
+def _in_store(tokens: TokenState, phase: Saving, saved: Credentials, turn: Turn) -> TokenState:
+    """The pair is durable now."""
+    if phase.held.tokens != phase.flight.tokens or not is_current(tokens, phase.flight):
+        return swap(tokens, phase, saved, turn)
+    text = "the store had gone back to an older pair; the current one is saved again"
+    return _transient(evolve(tokens, credentials=saved), phase.flight, text, False, turn, unknown=False)
+
+
 def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) -> TokenState:
     if isinstance(event, Stored):
-        return swap(tokens, phase, evolve(phase.held, generation=event.generation), turn)
+        return _in_store(tokens, phase, evolve(phase.held, generation=event.generation), turn)
     if isinstance(event, StoreConflicted):
         stored = event.stored
         if stored is not None and stored.tokens == phase.held.tokens:  # saved, and the report of it was lost
-            return swap(tokens, phase, stored, turn)
-        if stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored):
-            return adopt(tokens, phase.flight, stored, turn, failures=phase.failures)
-        # The record was cleared, removed or renumbered. The server has just rotated: this pair is the newest there is.
+            return _in_store(tokens, phase, stored, turn)
+        other = stored is not None and stored.tokens is not None and not is_pair_of(phase.flight, stored)
+        if stored is not None and other and not is_spent(tokens, stored):
+            if not _was_issued_after(phase.held, stored):
+                return adopt(tokens, phase.flight, stored, turn, failures=phase.failures)
+        # The record was cleared, removed or renumbered, or this pair has outlived it. The server has just rotated:
+        # this pair is the newest there is.
         replaces = None if stored is None else stored.generation
         if replaces != phase.replaces:
             renewed = evolve(phase.held, generation=phase.held.generation if replaces is None else replaces + 1)
@@ -179,6 +200,20 @@ def _saved(tokens: TokenState, phase: Saving, event: StoreReport, turn: Turn) ->
         flight = evolve(flight, callers=())
     waiting = evolve(phase, flight=flight, operation=None, failures=failures, retry_at=retry_at)
     return evolve(tokens, phase=waiting, last_error=detail)
+
+
+def _was_issued_after(held: Credentials, stored: Credentials) -> bool:
+    """Whether the pair that is held is newer than the one in the store, by the server's clock, both being the same
+    agent's. Within the grace a spent token is redeemed once more and its first successor dies (REF-8): a sibling may
+    save that successor after we got the second one. If the tokens do not tell, the store is right."""
+    if stored.tokens is None or held.tokens is None or not _is_same_agent(held.identity, stored.identity):
+        return False
+    ours, theirs = (read_claims(pair.access.reveal()).iat_ms for pair in (held.tokens, stored.tokens))
+    return ours is not None and theirs is not None and ours > theirs
+
+
+def _is_same_agent(one: Identity, other: Identity) -> bool:
+    return (one.user_id, one.device_id) == (other.user_id, other.device_id)
 
 
 def _reread(tokens: TokenState, phase: Rereading, event: StoreReport, turn: Turn) -> TokenState:

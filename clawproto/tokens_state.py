@@ -110,6 +110,8 @@ class Cleanup:
     retry_at: int | None
 
 
+SPENT_KEPT = 32  # rotations back to which a stale record is known as such
+
 Status: TypeAlias = Literal["absent", "usable", "needed", "logged-out"]
 
 
@@ -133,8 +135,8 @@ class TokenState:
         starting: the check before the first connect is still to be made (TOK-14).
         lost_until: monotonic ms until which a rotation whose answer was lost is worth an attempt of its own: it was
             sent by this session (REF-44), or an intent tells of it (REF-46).
-        spent: digest of the refresh token that the last rotation used up; a stale record that still holds it is not
-            taken up.
+        spent: digests of the refresh tokens that this session's rotations used up, the newest last, a bounded number; a
+            stale record that still holds one is not taken up.
         unknown: some attempt to spend the current refresh token ended without an answer.
         offset: server clock minus wall clock, as applied (TOK-20).
         blank_reported: the fault of REF-37 was reported for these credentials.
@@ -156,7 +158,7 @@ class TokenState:
     armed: bool = False
     starting: bool = False
     lost_until: int | None = None
-    spent: str | None = None
+    spent: tuple[str, ...] = ()
     unknown: bool = False
     offset: int = 0
     stopped: bool = False
@@ -213,9 +215,21 @@ def is_current(tokens: TokenState, flight: Flight) -> bool:
     return pair is not None and pair.refresh == flight.tokens.refresh
 
 
+def remember_spent(tokens: TokenState, flight: Flight) -> TokenState:
+    """The server has answered with a successor."""
+    assert flight.tokens.refresh is not None
+    return evolve(tokens, spent=(*tokens.spent, flight.tokens.refresh.digest)[-SPENT_KEPT:])
+
+
 def is_pair_of(flight: Flight, stored: Credentials) -> bool:
     """Whether the store holds the pair that the flight began with, under whatever number."""
     return stored.tokens is not None and stored.tokens.refresh == flight.tokens.refresh
+
+
+def is_spent(tokens: TokenState, stored: Credentials) -> bool:
+    """Whether the store holds a pair that this session has replaced since: a copy was restored, or a disk came back."""
+    pair = stored.tokens
+    return pair is not None and pair.refresh is not None and pair.refresh.digest in tokens.spent
 
 
 def is_rejected(tokens: TokenState) -> bool:

@@ -72,8 +72,13 @@ def test_a_full_tail_carries_into_the_time() -> None:
 
 
 def test_nothing_is_left_after_the_last_ulid() -> None:
-    with pytest.raises(OverflowError):
+    with pytest.raises(OverflowError, match=r"^no ULID is left$"):
         next_ulid(IdState(3, 2**48 - 1, 2**80 - 1), SEED, 0)
+
+
+def test_ids_are_the_same_in_every_release() -> None:
+    _, ulid = next_ulid(IdState(), bytes(range(16)), 1_790_000_000_000)
+    assert ulid == "01M3250V007HS7DXYQ7XWEHRSY"
 
 
 def test_same_inputs_same_ids_other_seeds_other_ids() -> None:

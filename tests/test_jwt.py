@@ -27,6 +27,18 @@ def test_reads_exp_iat_and_sub() -> None:
 
 
 @pytest.mark.rule("TOK-2")
+def test_the_second_segment_counts_however_many_follow() -> None:
+    claims = token(exp=1_790_000_000).split(".")[1]
+    assert read_claims(f"head.{claims}").exp == 1_790_000_000
+    assert read_claims(f"head.{claims}.more.and.more").exp == 1_790_000_000
+
+
+def test_a_token_of_the_greatest_length_is_read_and_none_above() -> None:
+    claims = token(exp=7).split(".")[1]
+    longest = f"head.{claims}.".ljust(LONGEST_TOKEN, "s")
+    assert read_claims(longest).exp == 7 and read_claims(longest + "s").exp is None
+
+
 def test_fractions_are_numbers_too() -> None:
     claims = read_claims(token(exp=1_790_086_400.5))
     assert claims.exp == 1_790_086_400.5

@@ -57,6 +57,7 @@ from clawproto.events import (
     Stop,
     StoreConflicted,
     Stored,
+    StoreFailed,
     Tick,
     TransferHistory,
     WatchPresence,
@@ -84,7 +85,7 @@ class History:
     Attributes:
         refreshes: refresh requests that have not been answered.
         unsaved: pairs handed to the store, by operation.
-        spent: digests of refresh tokens that the server has rotated or refused.
+        spent: digests of refresh tokens that the server has rotated, or refused for good.
         rejected: digests of access tokens that hubs have refused.
         open_commands: given and not resolved.
         resolved: commands resolved so far.
@@ -161,6 +162,15 @@ def _note_event(history: History, before: State, event: Event) -> History:
                 verdict, spent = classify_refresh(event.answer), phase.flight.tokens.refresh
                 if isinstance(verdict, Rotated | Refused) and spent is not None:
                     history = evolve(history, spent=history.spent | {spent.digest})
+        case StoreFailed(operation=operation):
+            phase = before.tokens.phase
+            if (
+                isinstance(phase, Rereading)
+                and phase.operation == operation
+                and phase.flight.tokens.refresh is not None
+            ):
+                # refused, but nobody could tell whether the store knew better: the question is asked again
+                history = evolve(history, spent=history.spent - {phase.flight.tokens.refresh.digest})
         case Stop():
             history = evolve(history, ended=True)
         case (

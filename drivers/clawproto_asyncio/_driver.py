@@ -15,6 +15,7 @@ gets through all the same is taken for a wish to stop: each task reports what it
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import assert_never
 
 from websockets.asyncio.client import ClientConnection
@@ -39,6 +40,7 @@ from clawproto_io.lease import Lease
 from clawproto_io.setup import Parts
 from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, closing_of, cut_reason, describe_failure
 from clawproto_io.stores.base import MessageStore
+from clawproto_io.throttle import turn_of
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
 
@@ -182,6 +184,7 @@ class Driver:
             if link is not None and self._opens_sockets:
                 socket = self._sockets[opening.generation] = _Socket(link)
                 socket.task = self._spawn(self._run_socket(opening, socket), f"socket {opening.generation}")
+                socket.task.add_done_callback(partial(self._socket_gone, opening.generation))
         while engine.aborts:
             dropped = self._sockets.get(engine.aborts.popleft())
             if dropped is not None and dropped.task is not None:
@@ -300,7 +303,7 @@ class Driver:
     async def _run_http(self, job: HttpJob) -> None:
         report: HttpReport
         try:
-            report = await run_http_job(self._parts.runner, job)
+            report = await run_http_job(self._parts.runner, job, self._parts.refresh_gate)
         except asyncio.CancelledError:
             if self._cut:
                 raise
@@ -311,30 +314,32 @@ class Driver:
     async def _run_socket(self, opening: Open, socket: "_Socket") -> None:
         generation = opening.generation
         try:
-            try:
+            async with turn_of(self._parts.socket_gate, self._parts.clock.seconds(opening.timeout_ms // 2)):
                 websocket = await open_websocket(opening, self._parts.sockets, self._parts.clock)
-            except Exception as error:
-                self.engine.handle(OpenFailed(generation, describe_failure(error)))
-                return
-            except asyncio.CancelledError:
-                if not socket.is_ended:
-                    self.engine.handle(OpenFailed(generation, "interrupted"))
-                raise
-            self.engine.handle(Opened(generation))
-            writer = self._spawn(self._write(socket, websocket), f"writer {generation}")
-            try:
-                code, reason = await self._read(socket, websocket)
-            except asyncio.CancelledError:
-                if not socket.is_ended:
-                    self.engine.handle(Closed(generation, NO_CLOSE_FRAME))
-                raise
-            finally:
-                writer.end()
-                websocket.transport.abort()
-            self.engine.handle(Closed(generation, code, reason))
+        except Exception as error:
+            self.engine.handle(OpenFailed(generation, describe_failure(error)))
+            return
+        except asyncio.CancelledError:
+            if not socket.is_ended:
+                self.engine.handle(OpenFailed(generation, "interrupted"))
+            raise
+        self.engine.handle(Opened(generation))
+        writer = self._spawn(self._write(socket, websocket), f"writer {generation}")
+        try:
+            code, reason = await self._read(socket, websocket)
+        except asyncio.CancelledError:
+            if not socket.is_ended:
+                self.engine.handle(Closed(generation, NO_CLOSE_FRAME))
+            raise
         finally:
-            del self._sockets[generation]
-            self._check_finished()
+            writer.end()
+            websocket.transport.abort()
+        self.engine.handle(Closed(generation, code, reason))
+
+    def _socket_gone(self, generation: int, _task: object) -> None:
+        """Not at the end of its task: one that is dropped before it has begun never gets there."""
+        del self._sockets[generation]
+        self._check_finished()
 
     async def _read(self, socket: "_Socket", websocket: ClientConnection) -> tuple[int, str]:
         generation = socket.link.generation

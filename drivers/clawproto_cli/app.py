@@ -14,7 +14,11 @@ _COMMANDS = {
     "login": "Take over a pair of tokens that another client holds.",
     "listen": "Hold a session and print what arrives.",
     "send": "Send one message and wait for the receipt.",
+    "fleet": "Hold the sessions of all accounts, shared with other machines.",
+    "simulate": "Simulate up to millions of sessions: load, recovery, losses.",
     "status": "Say what a store holds and when the tokens are due.",
+    "replay": "Run a journal through the core again, and say where it differs.",
+    "timeline": "Tell, or draw, what happened in a journal.",
 }
 
 _EPILOG = """

@@ -15,7 +15,11 @@ from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
 from clawproto_cli.signals import terminated_as_interrupted
-from clawproto_io import CredentialStore
+from clawproto_io import AccountStore, CredentialStore, Journal
+from clawproto_io.fleet.board import AccountView, FleetNews, Totals
+from clawproto_io.fleet.policy import FleetPolicy
+from clawproto_io.fleet.shares import Shard
+from clawproto_io.throttle import Throttle
 
 DriverName: TypeAlias = Literal["asyncio", "trio"]
 Store: TypeAlias = CredentialStore | str | Path
@@ -81,6 +85,7 @@ class Connect(Protocol):
         on_logout: Literal["end", "wait"] = "end",
         messages: Literal[False] | None = None,
         exclusive: bool | float | None = None,
+        journal: Journal | str | Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 
 
@@ -100,12 +105,51 @@ class PairCode(Protocol):
     ) -> Credentials: ...
 
 
+class Fleet(Protocol):
+    """What commands use of a driver's fleet."""
+
+    name: str
+
+    @property
+    def accounts(self) -> tuple[AccountView, ...]: ...
+    @property
+    def members(self) -> tuple[str, ...]: ...
+    @property
+    def totals(self) -> Totals: ...
+    @property
+    def store_problem(self) -> str | None: ...
+    def stop(self) -> None: ...
+    async def wait_stopped(self) -> None: ...
+
+
+Handler: TypeAlias = Callable[[Client, str], Awaitable[None]]
+
+
+class OpenFleet(Protocol):
+    """``fleet`` of a driver."""
+
+    def __call__(
+        self,
+        accounts: AccountStore,
+        handler: Handler | None = None,
+        *,
+        shard: Shard | None = None,
+        fleet_policy: FleetPolicy | None = None,
+        throttle: Throttle | None = None,
+        on_news: Callable[[FleetNews], None] | None = None,
+        policy: Policy | None = None,
+        features: Features | None = None,
+        client_version: str = "",
+    ) -> AbstractAsyncContextManager[Fleet]: ...
+
+
 @frozen
 class Driver:
     """One driver's entry points."""
 
     connect: Connect
     pair: PairCode
+    fleet: OpenFleet
 
 
 def load_driver(name: DriverName) -> Driver:
@@ -113,10 +157,10 @@ def load_driver(name: DriverName) -> Driver:
     if name == "trio":
         import clawproto_trio  # noqa: PLC0415
 
-        return Driver(clawproto_trio.connect, clawproto_trio.pair)
+        return Driver(clawproto_trio.connect, clawproto_trio.pair, clawproto_trio.fleet)
     import clawproto_asyncio  # noqa: PLC0415
 
-    return Driver(clawproto_asyncio.connect, clawproto_asyncio.pair)
+    return Driver(clawproto_asyncio.connect, clawproto_asyncio.pair, clawproto_asyncio.fleet)
 
 
 def run(work: Callable[[], Awaitable[_T]], name: DriverName) -> _T:

@@ -6,7 +6,7 @@ import click
 
 from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.options import ACCOUNT, KEYRING
-from clawproto_io import CredentialStore, StoreKey, open_store
+from clawproto_io import AccountStore, CredentialStore, StoreKey, open_accounts, open_store
 from clawproto_io.stores import place_of
 from clawproto_io.stores.base import DEFAULT_ACCOUNT
 from clawproto_io.stores.sealing import ENVIRONMENT_NAME
@@ -28,6 +28,18 @@ def open_agent_store(store: str) -> CredentialStore:
     key = _key()
     try:
         return open_store(store, chosen_account(), key=key)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, str(error)) from None
+    except ModuleNotFoundError as error:
+        raise Failure(Exit.STORE, str(error)) from None
+
+
+def open_agent_accounts(store: str) -> AccountStore:
+    """All accounts in the file or at the address ``store``, for the command that runs; otherwise as
+    `open_agent_store`."""
+    key = _key()
+    try:
+        return open_accounts(store, key=key)
     except ValueError as error:
         raise Failure(Exit.USAGE, str(error)) from None
     except ModuleNotFoundError as error:

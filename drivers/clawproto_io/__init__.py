@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from clawproto_io.clock import Clock, ScaledClock, SystemClock, system_seed
 from clawproto_io.errors import GenerationConflict, HttpFailure, LeaseLost, StoreError, Unstorable
 from clawproto_io.http import HttpRunner
+from clawproto_io.journal import Journal
 from clawproto_io.pairing import adopt, new_device_id
 from clawproto_io.stores import (
     AccountStore,
@@ -38,6 +39,7 @@ __all__ = [
     "GenerationConflict",
     "HttpFailure",
     "HttpRunner",
+    "Journal",
     "LeaseLost",
     "LeaseStore",
     "MemoryMessageStore",

@@ -69,6 +69,11 @@ class ClientBase(ABC):
         return self._engine.session.guard
 
     @property
+    def counts(self) -> tuple[int, int]:
+        """Messages that have come in this session, repeats included, and sends that the hub has accepted."""
+        return self._engine.received, self._engine.accepted
+
+    @property
     def quarantined(self) -> tuple[FrameRejected, ...]:
         """The last 64 frames and messages that could not be taken, with the reason, oldest first (R2-11)."""
         return tuple(self._engine.quarantined)

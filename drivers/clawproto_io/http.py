@@ -52,6 +52,25 @@ def _default_context(trust_env: bool) -> ssl.SSLContext:
     return context
 
 
+def new_client(
+    *,
+    proxy: str | httpx2.Proxy | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] | None = None,
+    trust_env: bool = True,
+) -> httpx2.AsyncClient:
+    """A client as `HttpRunner` makes one for itself, to be shared by several and closed by whoever made it. It keeps no
+    cookies and verifies certificates. Arguments as of `HttpRunner`."""
+    return httpx2.AsyncClient(
+        proxy=proxy,
+        verify=_default_context(trust_env) if ssl_context is None else ssl_context,
+        headers=headers,
+        trust_env=trust_env,
+        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=5.0),
+    )
+
+
 class HttpRunner:
     """Sends `clawproto.http.HttpRequest` values; any number at once.
 
@@ -85,14 +104,7 @@ class HttpRunner:
         if client is not None and (proxy is not None or ssl_context is not None or headers or not trust_env):
             raise ValueError("a ready-made client brings its own proxy, ssl_context, headers and trust_env")
         self._owned = client is None
-        self._client = client or httpx2.AsyncClient(
-            proxy=proxy,
-            verify=_default_context(trust_env) if ssl_context is None else ssl_context,
-            headers=headers,
-            trust_env=trust_env,
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=5.0),
-        )
+        self._client = client or new_client(proxy=proxy, ssl_context=ssl_context, headers=headers, trust_env=trust_env)
         self._body_limit = body_limit
         self.sources: dict[int, BodySource] = {}
         getLogger("httpx2").addFilter(_quiet)

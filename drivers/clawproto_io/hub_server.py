@@ -212,7 +212,10 @@ class HubServer:
             timeout=2.0,
             max_msg_size=self.hub.settings.frame_limit + 1024,
         )
-        await upgraded.prepare(request)
+        try:
+            await upgraded.prepare(request)
+        except ConnectionResetError:  # it has gone already
+            return upgraded
         conn = self._number()
         hub_socket = HubSocket(upgraded, request.transport, lambda sent: self._handle(SocketWritten(conn, sent)))
         self._sockets[conn] = hub_socket

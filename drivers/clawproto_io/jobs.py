@@ -4,7 +4,9 @@ awaited in the same way on every loop; when, and shielded by what, is each drive
 import logging
 from typing import assert_never
 
-from clawproto.effects import Logout, Persist, RecordIntent, Reload, RememberDevice
+import anyio
+
+from clawproto.effects import Logout, Persist, RecordIntent, Reload, RememberDevice, RequestRefresh
 from clawproto.engine import HttpJob, StoreJob
 from clawproto.events import (
     HttpAnswered,
@@ -22,14 +24,24 @@ from clawproto_io.errors import GenerationConflict, HttpFailure, LeaseLost, Stor
 from clawproto_io.http import HttpRunner
 from clawproto_io.stores import CredentialStore
 from clawproto_io.stores.base import MessageStore
+from clawproto_io.throttle import Crowded, Gate, turn_of
 
 
-async def run_http_job(runner: HttpRunner, job: HttpJob) -> HttpReport:
-    """Send the request. Never raises, but for cancellation."""
+async def run_http_job(runner: HttpRunner, job: HttpJob, refreshes: Gate | None = None) -> HttpReport:
+    """Send the request. Never raises, but for cancellation.
+
+    Args:
+        refreshes: where a refresh waits for its turn; the waiting is part of its time.
+    """
+    began = anyio.current_time()
     try:
-        return HttpAnswered(job.request, await runner.send(job.http, job.timeout_ms))
+        async with turn_of(refreshes if isinstance(job, RequestRefresh) else None, job.timeout_ms / 2000):
+            waited_ms = round((anyio.current_time() - began) * 1000)
+            return HttpAnswered(job.request, await runner.send(job.http, job.timeout_ms - waited_ms))
     except HttpFailure as failure:
         return HttpFailed(job.request, failure.sent, failure.detail)
+    except Crowded:
+        return HttpFailed(job.request, sent=False, detail="no turn to refresh, too many sessions are at it")
 
 
 async def run_store_job(store: CredentialStore, job: StoreJob, log: logging.Logger) -> StoreReport | None:

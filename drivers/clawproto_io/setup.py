@@ -2,12 +2,14 @@
 
 import logging
 import ssl as ssl_module
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import anyio.to_thread
 from attrs import frozen
 
 from clawproto import app_events
+from clawproto.app_events import AppEvent
 from clawproto.config import Config, Features
 from clawproto.credentials import Guard
 from clawproto.effects import Effect
@@ -20,9 +22,11 @@ from clawproto.policy import Policy
 from clawproto.session import Session
 from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.http import HttpRunner
+from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
+from clawproto_io.throttle import Gate, Throttle
 
 if TYPE_CHECKING:
     import os
@@ -68,7 +72,19 @@ class Parts:
     on_logout: LogoutMode
     send_limit: int
     lease: Lease | None
+    journal: Journal | None
     messages: MessageStore | None
+    throttle: Throttle | None
+
+    @property
+    def socket_gate(self) -> Gate | None:
+        """Where a socket waits for its turn."""
+        return None if self.throttle is None else self.throttle.sockets
+
+    @property
+    def refresh_gate(self) -> Gate | None:
+        """Where a refresh waits for its turn."""
+        return None if self.throttle is None else self.throttle.refreshes
 
     async def load(self, guard: Guard | None = None) -> Start:
         """Become the owner if the session is exclusive, and read the stores. What it raises leaves nothing open."""
@@ -90,6 +106,8 @@ class Parts:
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""
+        if self.journal is not None:
+            await anyio.to_thread.run_sync(self.journal.close)
         if self.lease is not None:
             await self.lease.release()
         await self.runner.aclose()
@@ -115,11 +133,14 @@ def assemble(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
     messages: MessageStore | Literal[False] | None = False,
     exclusive: bool | float | None = False,
+    throttle: Throttle | None = None,
+    on_notice: Callable[[AppEvent], None] | None = None,
 ) -> Parts:
     """Check the settings and build the parts. Opens nothing.
 
@@ -158,16 +179,17 @@ def assemble(
     lease = None
     if isinstance(opened, LeaseStore) and exclusive is not False:
         lease = Lease(opened) if exclusive is True else Lease(opened, exclusive)
+    recording = journal if journal is None or isinstance(journal, Journal) else Journal(journal)
     return Parts(
         engine=Engine(
             Session(config),
             now=clock.now,
             inbox_limit=inbox_limit or InboxLimit(),
             settle=settle,
-            observer=None if observer is None else _guarded(log, observer),
+            observer=_guarded(log, observer, recording),
             keeps_messages=kept is not None,
             policy=policy,
-            on_notice=lambda event: _log_event(log, event),
+            on_notice=_noticing(log, on_notice),
         ),
         store=opened,
         owns_store=opened is not store,
@@ -184,6 +206,8 @@ def assemble(
         on_logout=on_logout,
         send_limit=send_limit,
         lease=lease,
+        journal=None if recording is journal else recording,
+        throttle=throttle,
         messages=kept,
     )
 
@@ -197,14 +221,31 @@ def _message_store(store: CredentialStore, wanted: MessageStore | Literal[False]
 # --- logging ------------------------------------------------------------------------------------------------------
 
 
-def _guarded(log: logging.Logger, observer: Observer) -> Observer:
+def _guarded(log: logging.Logger, observer: Observer | None, journal: Journal | None) -> Observer | None:
+    if observer is None:
+        return journal
+
     def observe(now: Instant, event: Event, effects: tuple[Effect, ...], state: object) -> None:
+        if journal is not None:
+            journal(now, event, effects, state)
         try:
             observer(now, event, effects, state)
         except Exception:
             log.exception("the observer failed")
 
     return observe
+
+
+def _noticing(log: logging.Logger, on_notice: Callable[[AppEvent], None] | None) -> Callable[[AppEvent], None]:
+    def notice(event: AppEvent) -> None:
+        _log_event(log, event)
+        if on_notice is not None:
+            try:
+                on_notice(event)
+            except Exception:
+                log.exception("on_notice failed")
+
+    return notice
 
 
 def _log_event(log: logging.Logger, event: app_events.AppEvent) -> None:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, cast
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from clawproto_io.throttle import Crowded
+
 REASON_LIMIT = 123  # bytes of a CLOSE frame
 NORMAL_CLOSURE = 1000
 NO_CLOSE_FRAME = 1006
@@ -45,6 +47,8 @@ def cut_reason(reason: str) -> str:
 
 def describe_failure(error: Exception) -> str:
     """Why a socket did not open, without quoting headers or proxy addresses."""
+    if isinstance(error, Crowded):
+        return "no turn to open a socket, too many sessions are at it"
     if isinstance(error, InvalidStatus):
         return f"the upgrade was answered with HTTP {error.response.status_code}"
     if isinstance(error, TimeoutError):

@@ -9,5 +9,6 @@
 
 from clawproto_trio._client import Client
 from clawproto_trio._connect import connect, pair
+from clawproto_trio._fleet import Fleet, fleet, run_fleet
 
-__all__ = ["Client", "connect", "pair"]
+__all__ = ["Client", "Fleet", "connect", "fleet", "pair", "run_fleet"]

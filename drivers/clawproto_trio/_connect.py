@@ -2,13 +2,14 @@
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal
 
 import trio
 from attrs import evolve
 
+from clawproto.app_events import AppEvent
 from clawproto.config import Features
 from clawproto.credentials import Credentials, Guard
 from clawproto.engine import Observer
@@ -16,9 +17,11 @@ from clawproto.events import Start
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_io.clock import Clock
+from clawproto_io.journal import Journal
 from clawproto_io.setup import Headers, LogoutMode, PairMode, assemble
 from clawproto_io.stores import CredentialStore
 from clawproto_io.stores.base import MessageStore
+from clawproto_io.throttle import Throttle
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
@@ -45,11 +48,14 @@ async def connect(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
     messages: MessageStore | Literal[False] | None = None,
     exclusive: bool | float | None = None,
+    throttle: Throttle | None = None,
+    on_notice: Callable[[AppEvent], None] | None = None,
 ) -> AsyncGenerator[Client]:
     """Hold one session for as long as the block runs; it reconnects and refreshes by itself.
 
@@ -76,6 +82,8 @@ async def connect(
         send_limit: how many sends may be undecided before `Client.send` waits.
         shutdown_timeout: seconds; None: a little more than a refresh may take.
         observer: called after every step with instant, event, effects and state; what it raises is logged.
+        journal: the path of a file in which every step is recorded, without tokens, for `clawproto replay`; or a
+            `clawproto_io.Journal`, which stays open. One that cannot be written is logged and disturbs nothing.
         clock: None: the system's.
         seed: 16 bytes for jitter and ids; None: drawn from the system. Never use one twice.
         on_logout: ``end``: the iteration ends after the `LoggedOut` event; ``wait``: it goes on until somebody pairs
@@ -87,6 +95,8 @@ async def connect(
             and take over when it ends, or within seconds when it dies. A number is the term in seconds after which an
             owner without a sign of life counts as dead, 6 if not given. None: if messages are kept and the store has
             leases.
+        throttle: shared by the sessions of one process, it limits how fast they open sockets and refresh.
+        on_notice: called at once with every event but messages, whoever iterates; what it raises is logged.
 
     Raises:
         StoreError: the store could not be read; nothing was started.
@@ -112,11 +122,14 @@ async def connect(
         send_limit=send_limit,
         shutdown_timeout=shutdown_timeout,
         observer=observer,
+        journal=journal,
         clock=clock,
         seed=seed,
         on_logout=on_logout,
         messages=messages,
         exclusive=exclusive,
+        throttle=throttle,
+        on_notice=on_notice,
     )
     start = await parts.load(guard)
     async with _running(Driver(parts), start) as driver:
@@ -141,6 +154,7 @@ async def pair(
     http: "httpx2.AsyncClient | None" = None,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
+    journal: Journal | str | os.PathLike[str] | None = None,
     clock: Clock | None = None,
 ) -> Credentials:
     """Redeem a pairing code and store what it brings, without connecting. A running session on the same store takes the
@@ -170,6 +184,7 @@ async def pair(
         http=http,
         shutdown_timeout=shutdown_timeout,
         observer=observer,
+        journal=journal,
         clock=clock,
     )
     stored = (await parts.load()).credentials

@@ -15,6 +15,7 @@ cancellation must not tear a rotation apart. It lasts until the session is finis
 the stop.
 """
 
+from contextlib import AsyncExitStack
 from math import inf
 from typing import assert_never
 
@@ -34,6 +35,7 @@ from clawproto_io.logs import logger
 from clawproto_io.setup import Parts, SocketOptions
 from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, WireLogger, closing_of, cut_reason, describe_failure
 from clawproto_io.stores.base import MessageStore
+from clawproto_io.throttle import turn_of
 from clawproto_trio._signal import Signal
 
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
@@ -229,7 +231,7 @@ class Driver:
 
     @_protected
     async def _run_http(self, job: HttpJob) -> None:
-        self.engine.handle(await run_http_job(self._parts.runner, job))
+        self.engine.handle(await run_http_job(self._parts.runner, job, self._parts.refresh_gate))
 
     @_protected
     async def _run_socket(self, opening: Open, socket: "_Socket") -> None:
@@ -238,7 +240,10 @@ class Driver:
         closing: tuple[int, str] = (NO_CLOSE_FRAME, "")
         with socket.scope:
             try:
-                async with open_websocket(opening, self._parts.sockets, self._parts.clock) as websocket:
+                async with AsyncExitStack() as stack:
+                    async with turn_of(self._parts.socket_gate, self._parts.clock.seconds(opening.timeout_ms // 2)):
+                        connecting = open_websocket(opening, self._parts.sockets, self._parts.clock)
+                        websocket = await stack.enter_async_context(connecting)
                     is_open = True
                     self.engine.handle(Opened(generation))
                     async with trio.open_nursery() as nursery:

@@ -11,13 +11,15 @@ from click.testing import CliRunner
 from clawproto_cli.app import main
 from tests.cli.conftest import environment, spawned
 
-COMMANDS = ["demo", "hub", "pair", "login", "listen", "send", "status"]
+COMMANDS = ["demo", "hub", "pair", "login", "listen", "send", "fleet", "simulate", "status", "replay", "timeline"]
 
 
 def test_the_group_lists_every_command_and_exit_code() -> None:
     shown = CliRunner().invoke(main, ["--help"])
     assert shown.exit_code == 0
-    assert [line.split()[0] for line in shown.output.split("Commands:")[1].splitlines()[1:8]] == COMMANDS
+    assert [
+        line.split()[0] for line in shown.output.split("Commands:")[1].splitlines()[1 : len(COMMANDS) + 1]
+    ] == COMMANDS
     for code in range(8):
         assert f"{code}  " in shown.output.split("Exit codes")[1]
 

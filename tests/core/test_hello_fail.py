@@ -5,11 +5,11 @@ import json
 import pytest
 
 from clawproto.app_events import Disconnected, HandshakeRefused
-from clawproto.effects import Abort
+from clawproto.effects import Abort, Open, RequestRefresh
 from clawproto.events import Opened
 from clawproto.json_types import Json
 from clawproto.policy import Policy
-from tests.core.harness import T0, credentials, emitted, jwt, of, pair, rotated
+from tests.core.harness import T0, Bench, credentials, emitted, jwt, of, pair, rotated
 from tests.core.link_harness import LinkBench
 
 HOUR_MS = 3_600_000
@@ -145,3 +145,15 @@ def test_the_socket_is_dropped_at_a_refusal_and_its_close_counts_no_more() -> No
     assert of(effects, Abort) == [Abort(1)]
     assert bench.closed(4001) == ()
     assert len(bench.told(Disconnected)) == 1
+
+
+@pytest.mark.rule("REF-23", "REF-16", "HS-15")
+def test_while_the_floor_forbids_a_refresh_the_rejected_token_opens_nothing() -> None:
+    bench = Bench(credentials(), greet=False)
+    bench.refresh()
+    bench.fail(sent=False)
+    bench.handshake()
+    assert of(bench.hello_fail(bench.generation, "authentication failed"), Open) == []
+    effects = bench.run_for(29_000)
+    assert of(effects, Open) == [] and of(effects, RequestRefresh) == []
+    bench.run_until(RequestRefresh, within_ms=2_000)

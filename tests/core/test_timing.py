@@ -1,6 +1,7 @@
 """The maths of time, against the tables of the protocol and against plain re-statements of its formulas."""
 
-from email.utils import formatdate
+from datetime import UTC, datetime
+from email.utils import format_datetime, formatdate
 from itertools import pairwise
 
 import pytest
@@ -12,12 +13,15 @@ from clawproto.secret import Secret
 from clawproto.timing import (
     TokenTimes,
     clock_offset,
+    earliest,
     http_date_ms,
     jitter_range_ms,
     lead_ms,
+    reconnect_delay_ms,
     refresh_backoff_ms,
     retry_after_ms,
     save_backoff_ms,
+    takeover_floor_ms,
     token_times,
 )
 from tests.core.harness import T0, jwt
@@ -56,6 +60,11 @@ def due_after(life_ms: int, unit: float = 0.5) -> int:
 )
 def test_lead_is_a_quarter_of_the_life_within_bounds(life: int, lead: int) -> None:
     assert lead_ms(life, POLICY) == lead
+
+
+@pytest.mark.rule("TOK-7")
+def test_lead_is_a_whole_number_of_milliseconds() -> None:
+    assert repr(lead_ms(10_000_003, POLICY)) == "2500000"
 
 
 @pytest.mark.rule("TOK-8")
@@ -198,6 +207,8 @@ def test_absurd_claims_give_finite_times(exp: float, iat: float | None) -> None:
         (-60_001, 0, -60_001),
         (-DAY_MS, 0, -DAY_MS),
         (DAY_MS + 59_000, DAY_MS, DAY_MS),
+        (DAY_MS + 60_000, DAY_MS, DAY_MS),
+        (DAY_MS - 60_001, DAY_MS, DAY_MS - 60_001),
         (DAY_MS + 61_000, DAY_MS, DAY_MS + 61_000),
         (10, DAY_MS, 0),
     ],
@@ -260,6 +271,39 @@ def test_retry_after_as_a_date_counts_from_now() -> None:
     assert retry_after_ms(formatdate((T0 + 90_000) / 1000, usegmt=True), T0, POLICY) == 90_000
 
 
+@pytest.mark.rule("TOK-20")
+@pytest.mark.parametrize("year", [1970, 2000, 2100, 2200, 2201, 2300, 2302, 2400, 9999])
+def test_http_dates_around_the_ends_of_centuries(year: int) -> None:
+    for month, day in ((1, 1), (2, 28), (3, 1), (12, 31)):
+        when = datetime(year, month, day, 23, 59, 58, tzinfo=UTC)
+        assert http_date_ms(format_datetime(when, usegmt=True)) == int(when.timestamp()) * 1000
+
+
+@pytest.mark.rule("CLOSE-2", "CLOSE-3")
+def test_sockets_follow_after_half_a_second_doubling_to_half_a_minute_and_jitter_on_top() -> None:
+    plain = [reconnect_delay_ms(attempts, 0.0, POLICY) for attempts in range(1, 10)]
+    assert plain == [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]
+    assert reconnect_delay_ms(1, 0.5, POLICY) == 575 and reconnect_delay_ms(99, 0.999999, POLICY) == 39_000
+
+
+@pytest.mark.rule("CLOSE-5", "O-10")
+def test_evictions_are_answered_after_five_seconds_doubling_to_a_minute() -> None:
+    assert [takeover_floor_ms(count, POLICY) for count in range(1, 7)] == [
+        5_000,
+        10_000,
+        20_000,
+        40_000,
+        60_000,
+        60_000,
+    ]
+
+
+@pytest.mark.rule("TOK-21")
+def test_the_first_of_several_instants_counts_and_none_is_never() -> None:
+    assert earliest() is None and earliest(None, None) is None
+    assert earliest(7) == 7 and earliest(None, 0, 5) == 0 and earliest(5, 3, None, 4) == 3 and earliest(3, 3) == 3
+
+
 @pytest.mark.rule("TOK-20", "REF-47")
 @given(seconds=st.integers(0, 253_402_300_799))
 def test_http_dates_agree_with_the_standard_library(seconds: int) -> None:
@@ -287,3 +331,17 @@ def test_anything_else_is_no_date(text: str) -> None:
 )
 def test_impossible_dates_are_none(text: str) -> None:
     assert http_date_ms(text) is None
+
+
+@pytest.mark.rule("TOK-20")
+@pytest.mark.parametrize(("written", "year"), [("00", 2000), ("69", 2069), ("70", 1970), ("71", 1971), ("99", 1999)])
+def test_years_of_two_digits_belong_to_the_hundred_from_1970(written: str, year: int) -> None:
+    expected = datetime(year, 11, 6, 8, 49, 37, tzinfo=UTC)
+    assert http_date_ms(f"Sunday, 06-Nov-{written} 08:49:37 GMT") == int(expected.timestamp()) * 1000
+
+
+@pytest.mark.rule("TOK-20")
+def test_a_leap_second_is_one_and_a_sixtieth_minute_is_none() -> None:
+    assert http_date_ms("Sat, 31 Dec 2016 23:59:60 GMT") == http_date_ms("Sun, 01 Jan 2017 00:00:00 GMT")
+    assert http_date_ms("Sat, 31 Dec 2016 23:59:61 GMT") is None
+    assert http_date_ms("Sat, 31 Dec 2016 23:60:00 GMT") is None

@@ -130,6 +130,28 @@ def test_a_save_that_meets_a_newer_pair_adopts_it() -> None:
     assert bench.store.record is not None and bench.store.record.tokens == OTHER
 
 
+@pytest.mark.rule("REF-49", "REF-8")
+def test_a_sibling_that_saves_what_the_grace_has_killed_is_overruled() -> None:
+    """Both spent the same token: the sibling first, we after it, within the grace. Its pair is dead, and saved late."""
+    bench = Bench(credentials())
+    command = bench.refresh()
+    bench.store.rotate(pair(jwt("b1", issued_ms=T0 + 1_000), "refresh-b1"))
+    effects = bench.reply(rotated(jwt("a2", issued_ms=T0 + 4_000)))
+    assert heart(effects)[:3] == ["Persist", "Persist", "Swap"]
+    assert bench.access == jwt("a2", issued_ms=T0 + 4_000) and isinstance(bench.results[command], RefreshSucceeded)
+    assert bench.store.record is not None and bench.store.record.tokens == bench.tokens
+
+
+@pytest.mark.rule("REF-49")
+@pytest.mark.parametrize("changes", [{"user_id": "u-2"}, {"device_id": "lab-02"}])
+def test_a_newer_pair_does_not_overrule_another_agent(changes: dict[str, str]) -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    bench.store.record = credentials(pair(jwt("b1", issued_ms=T0 - 1_000), "refresh-b1"), generation=2, **changes)
+    bench.reply(rotated(jwt("a2", issued_ms=T0 + 4_000)))
+    assert bench.tokens == bench.store.record.tokens and bench.access == jwt("b1", issued_ms=T0 - 1_000)
+
+
 @pytest.mark.rule("REF-45", "REF-30", "REF-25")
 def test_refused_but_another_process_has_rotated_its_pair_is_adopted() -> None:
     bench = Bench(credentials())
@@ -272,6 +294,49 @@ def test_a_store_that_refuses_whatever_is_offered_is_not_asked_without_pause() -
             break
     assert bench.waiting == [], "the next try waits"
     assert bench.deadline == bench.now.mono_ms + 100
+
+
+# --- a store that goes back in time ---------------------------------------------------------------------------------
+
+
+def rotate(bench: Bench, number: int) -> None:
+    bench.refresh()
+    bench.reply(rotated(jwt(f"a{number}"), f"refresh-{number}"))
+    bench.run_for(40_000)
+
+
+@pytest.mark.rule("REF-49", "REF-10")
+@pytest.mark.parametrize("rotations", [1, 2, 5])
+def test_a_restored_copy_does_not_replace_the_pair_in_force(rotations: int) -> None:
+    bench = Bench(credentials())
+    old = bench.store.record
+    for number in range(2, 2 + rotations):
+        rotate(bench, number)
+    bench.store.record = old  # a copy was restored, or the disk that it was on came back
+    in_force = bench.tokens
+    command = bench.refresh()
+    assert len(bench.all(RequestRefresh)) == rotations, "nothing is asked for before the store is right again"
+    assert bench.tokens == in_force
+    assert bench.store.record is not None and bench.store.record.tokens == in_force
+    assert isinstance(bench.results[command], RefreshFailed)
+    bench.run_for(40_000)
+    rotate(bench, 99)
+    assert bench.access == jwt("a99")
+    assert bench.store.record.tokens == bench.tokens
+    assert bench.told(LoggedOut) == []
+
+
+@pytest.mark.rule("REF-49", "REF-10")
+def test_a_copy_that_is_restored_during_the_request_does_not_replace_what_it_brings() -> None:
+    bench = Bench(credentials())
+    old = bench.store.record
+    rotate(bench, 2)
+    command = bench.refresh()
+    bench.store.record = old
+    bench.reply(rotated(jwt("a3"), "refresh-3"))
+    assert isinstance(bench.results[command], RefreshSucceeded)
+    assert bench.access == jwt("a3")
+    assert bench.store.record is not None and bench.store.record.tokens == bench.tokens
 
 
 # --- what is loaded ------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from attrs import evolve
 from clawproto.app_events import LoggedOut, RefreshDelayed
 from clawproto.credentials import Credentials, Intent
 from clawproto.effects import Open, RecordIntent, RequestRefresh
-from clawproto.events import Closed
+from clawproto.events import Closed, OpenFailed
 from clawproto.http import HttpAnswer
 from clawproto.policy import DAY_MS, HOUR_MS, Policy
 from clawproto.results import RefreshFailed, RefreshSkipped
@@ -390,3 +390,20 @@ def test_a_deadline_is_never_in_the_past_after_a_tick_whatever_the_clocks_do() -
             assert bench.deadline is None or bench.deadline > bench.now.mono_ms
         assert bench.told(LoggedOut) == []
         assert bench.all(RequestRefresh)
+
+
+@pytest.mark.rule("REF-22", "REF-42")
+def test_a_new_token_voids_the_backoff_even_if_its_time_had_come_meanwhile() -> None:
+    bench = Bench(credentials(), greet=False)
+    for _ in range(6):
+        bench.step(OpenFailed(bench.generation, "refused"))
+        bench.run_until(Open)
+    bench.step(OpenFailed(bench.generation, "refused"))
+    bench.refresh()
+    bench.pass_time(60_000)  # the next socket is due, and waits for the answer
+    bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
+    assert isinstance(bench.effects[-1], Open)
+    bench.step(OpenFailed(bench.generation, "refused"))
+    begin = bench.now.mono_ms
+    bench.run_until(Open)
+    assert 500 <= bench.now.mono_ms - begin <= 650

@@ -42,7 +42,16 @@ def test_the_clients_have_the_same_methods() -> None:
     assert {"send", "request", "refresh", "pair", "settle", "wait_ready", "aclose", "set_typing"} <= set(ours)
 
 
-@pytest.mark.parametrize("name", ["connect", "pair"])
+def test_the_fleets_have_the_same_methods() -> None:
+    ours, theirs = _members(clawproto_asyncio.Fleet), _members(clawproto_trio.Fleet)
+    inside = {"begin", "finish", "run", "raise_failure"}  # how each driver runs it
+    assert {name: _shape(item) for name, item in ours.items() if name not in inside} == {
+        name: _shape(item) for name, item in theirs.items() if name not in inside
+    }
+    assert {"accounts", "members", "totals", "stop", "aclose", "wait_stopped"} <= set(ours)
+
+
+@pytest.mark.parametrize("name", ["connect", "pair", "fleet", "run_fleet"])
 def test_the_functions_take_the_same_arguments(name: str) -> None:
     one, other = getattr(clawproto_asyncio, name), getattr(clawproto_trio, name)
     assert _neutral(inspect.signature(one)) == _neutral(inspect.signature(other))

@@ -14,6 +14,7 @@ from clawproto_io import AccountStore, GenerationConflict, open_accounts
 from clawproto_io.errors import LeaseLost
 from clawproto_io.lease import Lease
 from clawproto_io.stores.base import AccountRow, LeaseRow, LeaseStore
+from clawproto_io.stores.memory_accounts import MemoryAccounts
 
 pytestmark = pytest.mark.anyio
 
@@ -34,14 +35,18 @@ class ClosableAccounts(AccountStore, Protocol):
     async def aclose(self) -> None: ...
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "memory"])
 async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator[Callable[[], AccountStore]]:
     """Opens the same store once more, as another process would; all are closed in the end."""
     made: list[ClosableAccounts] = []
     database = request.getfixturevalue("database") if request.param == "postgres" else None
     address = database or f"sqlite://{tmp_path / 'claw.db'}"
 
+    memory = MemoryAccounts()
+
     def another() -> AccountStore:
+        if request.param == "memory":
+            return memory
         accounts = open_accounts(address)
         assert isinstance(accounts, ClosableAccounts)
         made.append(accounts)

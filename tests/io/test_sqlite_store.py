@@ -384,8 +384,8 @@ async def test_the_record_of_an_earlier_schema_is_that_of_the_default_account(pa
     store = SqliteStore(path)
     assert await store.load() == record(1)
     assert await store.read_lease() == LeaseRow(owner, 4, 17 if owner else 0)
-    assert await SqliteStore(path, "another").load() is None
     accounts = SqliteAccounts(path)
+    assert await accounts.account("another").load() is None
     assert [(row.name, row.paired) for row in await accounts.accounts()] == [("default", True)]
     assert await accounts.members() == {}
     await store.save(record(2), 1)

@@ -69,3 +69,19 @@ async def check_a_failing_observer_breaks_nothing(scene: Scene) -> None:
     async with scene.connect(observer=observe) as client:
         await client.wait_ready()
         await client.send(CHAT, "hello")
+
+
+async def check_notices_come_at_once(scene: Scene) -> None:
+    """Everything but messages is told whoever iterates; a listener that fails breaks nothing."""
+    told: list[str] = []
+
+    def listen(event: object) -> None:
+        told.append(type(event).__name__)
+        raise ZeroDivisionError
+
+    async with scene.connect(on_notice=listen) as client:
+        await client.wait_ready()
+        scene.peer.message("hi", 1)
+        await scene.event(client, MessageReceived)
+        assert "Ready" in told and "MessageReceived" not in told
+        await client.send(CHAT, "hello")

@@ -127,3 +127,14 @@ async def check_closing_from_another_task_ends_everything(scene: Scene) -> None:
             await raises(errors.SessionClosed, call)
         client.set_typing(CHAT, True)
         assert [event async for event in client] == []
+
+
+async def check_leaving_at_once_ends_at_once(scene: Scene) -> None:
+    """A socket that is dropped before it was begun holds nothing up (CLOSE-12)."""
+    for _ in range(3):
+
+        async def leave() -> None:
+            async with scene.connect():
+                pass
+
+        await scene.adapter.within(3, leave)

@@ -2,6 +2,8 @@
 
 import signal
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
+from pathlib import Path
 
 import anyio
 import click
@@ -22,7 +24,7 @@ from clawproto_cli.options import (
 )
 from clawproto_cli.output import Lines
 from clawproto_cli.stores import open_agent_store
-from clawproto_io import SystemClock
+from clawproto_io import Journal, SystemClock
 
 _NOTICE_AFTER = 1.0  # seconds
 FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "history")
@@ -41,10 +43,27 @@ FEATURES = ("receipts", "own-devices", "metadata", "signals", "permissions", "hi
     help="What the reader of the output sees to; may be repeated. Default: none.",
 )
 @click.option("--stream", is_flag=True, help="Also print the pieces of messages that are still being written.")
+@click.option(
+    "--journal",
+    "recording",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Record every step, without tokens, for `clawproto replay` and `timeline`.",
+)
+@click.option("--mask", is_flag=True, help="Mask what people write in the journal.")
 @click.option("--wait", is_flag=True, help="After a logout keep waiting for new credentials in the store.")
 @json_option
 @verbose_option
-def command(store: str, driver: DriverName, chosen: tuple[str, ...], stream: bool, wait: bool, as_json: bool) -> None:
+def command(
+    store: str,
+    driver: DriverName,
+    chosen: tuple[str, ...],
+    stream: bool,
+    recording: Path | None,
+    mask: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
     """Hold the agent's session and print what arrives, until interrupted.
 
     It reconnects and refreshes its tokens by itself. SIGINT or SIGTERM ends it in good order: a rotation on its way is
@@ -65,7 +84,10 @@ def command(store: str, driver: DriverName, chosen: tuple[str, ...], stream: boo
       clawproto listen --store agent.db --json | jq -r 'select(.event == "message_received") | .text'
       clawproto listen --store agent.db --feature receipts --stream
       clawproto listen --store agent.db --driver trio --wait
+      clawproto listen --store agent.db --journal agent.jsonl --mask
     """
+    if mask and recording is None:
+        raise click.UsageError("--mask is about the journal: name one with --journal FILE")
     features = Features(
         receipts="receipts" in chosen,
         own_devices="own-devices" in chosen,
@@ -74,12 +96,20 @@ def command(store: str, driver: DriverName, chosen: tuple[str, ...], stream: boo
         permissions="permissions" in chosen,
         history="history" in chosen,
     )
-    with explained():
-        code = run(lambda: _listen(store, driver, features, stream, wait, as_json), driver)
+    with explained(), nullcontext() if recording is None else Journal(recording, contents=not mask) as journal:
+        code = run(lambda: _listen(store, driver, features, stream, journal, wait, as_json), driver)
     raise SystemExit(code)
 
 
-async def _listen(store: str, driver: DriverName, features: Features, stream: bool, wait: bool, as_json: bool) -> Exit:
+async def _listen(
+    store: str,
+    driver: DriverName,
+    features: Features,
+    stream: bool,
+    journal: Journal | None,
+    wait: bool,
+    as_json: bool,
+) -> Exit:
     lines, clock, where = Lines(as_json), SystemClock(), open_agent_store(store)
     code = Exit.DONE
     exclusive = wait or await where.load() is not None  # an empty store has no session to hold, and is not created
@@ -91,6 +121,7 @@ async def _listen(store: str, driver: DriverName, features: Features, stream: bo
             settle="explicit",
             on_logout="wait" if wait else "end",
             exclusive=exclusive,
+            journal=journal,
         )
         async with anyio.create_task_group() as tasks:
             turn = _Turn()

@@ -63,7 +63,9 @@ class Agent:
         error: what the application did not expect.
     """
 
-    def __init__(self, name: str, driver: DriverName, path: Path, board: Board, story: Story) -> None:
+    def __init__(
+        self, name: str, driver: DriverName, path: Path, board: Board, story: Story, journals: Path | None = None
+    ) -> None:
         self.name = name
         self.driver: DriverName = driver
         self.path = path
@@ -74,6 +76,8 @@ class Agent:
         self.store = FillingStore(SqliteStore(path))
         self._board = board
         self._story = story
+        self._journals = journals
+        self._sessions = 0
         self._to_answer: deque[MessageReceived] = deque()
         self._owed: deque[Owed] = deque()
         self._talking = True
@@ -159,7 +163,9 @@ class Agent:
                 await self.store.aclose()
 
     async def _session(self, driver: Driver, chat_id: str) -> None:
-        connecting = driver.connect(self.store, policy=POLICY, client_version="clawproto-demo")
+        self._sessions += 1
+        file = None if self._journals is None else self._journals / f"{self.name.lower()}-{self._sessions}.jsonl"
+        connecting = driver.connect(self.store, policy=POLICY, client_version="clawproto-demo", journal=file)
         async with connecting as client, anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, client)
             tasks.start_soon(self._talk, client, chat_id)

@@ -2,6 +2,7 @@
 
 from clawproto_io.stores.base import AccountStore, CredentialStore, LeaseStore, MessageArchive, MessageStore
 from clawproto_io.stores.memory import FaultyStore, MemoryStore
+from clawproto_io.stores.memory_accounts import MemoryAccounts
 from clawproto_io.stores.memory_messages import MemoryMessageStore
 from clawproto_io.stores.places import open_accounts, open_store, place_of
 from clawproto_io.stores.retention import Retention
@@ -14,6 +15,7 @@ __all__ = [
     "CredentialStore",
     "FaultyStore",
     "LeaseStore",
+    "MemoryAccounts",
     "MemoryMessageStore",
     "MemoryStore",
     "MessageArchive",

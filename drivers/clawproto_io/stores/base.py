@@ -331,3 +331,7 @@ class AccountStore(Protocol):
             Whether it was taken out.
         """
         ...
+
+    async def aclose(self) -> None:
+        """Let go of files and connections, for the stores of all accounts as well. Using it again opens them again."""
+        ...

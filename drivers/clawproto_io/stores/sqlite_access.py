@@ -77,8 +77,7 @@ class SqliteAccess:
         """The connection; the file is created if it is not there."""
         if self._connection is None or identity_of(self.path) != self._opened:
             self._close()
-            self._connection = open_database(self.path, self._busy_timeout_ms)
-            self._opened = identity_of(self.path)
+            self._connection, self._opened = open_database(self.path, self._busy_timeout_ms)
         return self._connection
 
     def _close(self) -> None:

@@ -3,13 +3,20 @@
 Everything here blocks and belongs on a worker thread.
 """
 
+import errno
 import os
 import sqlite3
 import stat
+import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 from clawproto_io.errors import StoreError
 from clawproto_io.logs import logger
@@ -36,6 +43,7 @@ _PROBLEMS = {
     sqlite3.SQLITE_TOOBIG: "holds a value that is too large; restore it from a copy, or move it away and pair again",
 }
 
+_NO_LOCKS = "is on a file system without file locks, which SQLite needs; put it on a local disk"
 _UNREADABLE = "holds something that cannot be read; restore it from a copy, or move it away and pair again"
 
 
@@ -48,6 +56,8 @@ def explain(path: Path, error: sqlite3.Error | UnicodeError | OSError) -> StoreE
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         name = getattr(error, "sqlite_errorname", type(error).__name__)
+        if (code == sqlite3.SQLITE_BUSY or "LOCK" in name) and not _has_locks(path.parent):
+            return StoreError(str(path), f"{_NO_LOCKS} ({name})")
         return StoreError(str(path), f"{_PROBLEMS.get(code, _UNREADABLE)} ({name})")
     if isinstance(error, UnicodeError):
         return StoreError(str(path), "cannot hold a text that is not valid Unicode; nothing was written")
@@ -56,6 +66,19 @@ def explain(path: Path, error: sqlite3.Error | UnicodeError | OSError) -> StoreE
         f"{error.strerror or type(error).__name__}; check that it is a plain file, "
         "and that the file and its directory are readable and writable for this user",
     )
+
+
+def _has_locks(directory: Path) -> bool:
+    """Whether files there can be locked, as far as can be found out. SQLite takes a file system that has no locks for a
+    file that is always locked. The file itself is not touched: closing it would end SQLite's own locks on it."""
+    if fcntl is None:
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            fcntl.lockf(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+    return True
 
 
 def check_directory(path: Path) -> None:
@@ -73,14 +96,18 @@ def identity_of(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def open_database(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
+def open_database(path: Path, busy_timeout_ms: int) -> tuple[sqlite3.Connection, tuple[int, int]]:
     """Open ``path``, creating it if need be, with every setting made and the schema up to date.
+
+    Returns:
+        The connection, and the `identity_of` what was there just before. If something else is put in its place in the
+        meantime, a comparison shows it.
 
     Raises:
         StoreError: the directory is missing, or the file is not ours or too new.
         sqlite3.Error, OSError: anything else; see `explain`.
     """
-    _prepare_file(path)
+    identity = _prepare_file(path)
     # mode=rw: SQLite itself never creates the file, so its rights are always ours.
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw",
@@ -96,10 +123,10 @@ def open_database(path: Path, busy_timeout_ms: int) -> sqlite3.Connection:
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, identity
 
 
-def _prepare_file(path: Path) -> None:
+def _prepare_file(path: Path) -> tuple[int, int]:
     """See to it that the file exists and that nobody else can read it or what SQLite puts beside it."""
     check_directory(path)
     try:
@@ -120,6 +147,7 @@ def _prepare_file(path: Path) -> None:
     # SQLite gives its side files the rights of the main file, but older ones may be lying about.
     for suffix in _SUFFIXES:
         _tighten(path.with_name(path.name + suffix))
+    return found.st_dev, found.st_ino
 
 
 def _sync_directory(path: Path) -> None:

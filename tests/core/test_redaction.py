@@ -1,0 +1,167 @@
+"""Secrets are taken out of everything that a session sees and does, and what stands for them acts like them."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from clawproto.credentials import Credentials, TokenPair
+from clawproto.effects import Effect, RequestHttp, SendFrame
+from clawproto.events import CallRest, Event, HttpAnswered, OpenFailed, Pair, Start
+from clawproto.http import HttpAnswer, HttpRequest
+from clawproto.journal_encoding import Encoder, decode
+from clawproto.jwt import read_claims
+from clawproto.redaction import BLANK, Redactor, redacted_token
+from clawproto.rest_format import classify_refresh, refresh_request
+from clawproto.results import RestSucceeded
+from clawproto.secret import Secret
+from clawproto.testing import strategies as claw
+from tests.core.harness import IDENTITY, answer, jwt, rotated
+
+ACCESS = jwt("a1", sub="u-1", phone="+491")
+REFRESH = "-".join(["very", "secret", "refresh", "token"])
+
+
+def told(*values: object) -> str:
+    """The values, one after the other, as a journal shows them."""
+    encode = Encoder(Redactor())
+    return json.dumps([encode(value) for value in values])
+
+
+# --- what stands for a token ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("AUTH-9", "TOK-1")
+@given(claw.access_tokens() | claw.refresh_tokens() | st.text(max_size=40).map(Secret))
+def test_a_stand_in_decides_like_the_token(token: Secret) -> None:
+    value = token.reveal()
+    stand_in = Secret(redacted_token(value))
+    assert stand_in.digest == token.digest
+    assert stand_in.is_blank == token.is_blank
+    assert read_claims(stand_in.reveal()) == read_claims(value)
+    assert redacted_token(stand_in.reveal()) == stand_in.reveal()
+    assert len(value) < 10 or token.is_blank or value not in stand_in.reveal()
+    assert token.is_blank or stand_in.reveal().isascii()
+
+
+@given(claw.access_tokens(), claw.access_tokens())
+def test_different_tokens_have_different_stand_ins(one: Secret, other: Secret) -> None:
+    assert (redacted_token(one.reveal()) == redacted_token(other.reveal())) is (one == other)
+
+
+def test_only_the_claims_that_the_core_reads_are_kept() -> None:
+    stand_in = redacted_token(ACCESS)
+    assert read_claims(stand_in).sub == "u-1"
+    assert b"phone" in base64.urlsafe_b64decode(ACCESS.split(".")[1] + "==")
+    assert b"phone" not in base64.urlsafe_b64decode(stand_in.split(".")[1] + "==")
+    assert stand_in.startswith("e30.") and len(stand_in.split(".")) == 3
+
+
+def test_what_looks_like_a_stand_in_at_its_end_only_is_a_token() -> None:
+    token = f"{REFRESH}.redacted-{'0' * 32}"
+    assert not Secret(token).is_stand_in
+    assert REFRESH not in redacted_token(token)
+
+
+# --- by type -------------------------------------------------------------------------------------------------------
+
+SECRETS = ("access-token-of-the-agent", "refresh-token-of-the-agent", "CODE2345")
+
+
+@pytest.mark.rule("AUTH-9")
+@pytest.mark.parametrize(
+    "value",
+    [
+        Start(Credentials(IDENTITY, TokenPair(Secret(SECRETS[0]), Secret(SECRETS[1])))),
+        SendFrame(1, '{"event":"connect","payload":{"token":"access-token-of-the-agent","nonce":"n"}}', "connect"),
+        RequestHttp(1, refresh_request("https://h", "d", Secret("refresh-token-of-the-agent")), 1, "rest"),
+        RequestHttp(1, HttpRequest("GET", "https://h/x?token=access-token-of-the-agent&a=b"), 1, "rest"),
+        RequestHttp(1, HttpRequest("GET", "https://h", (("Authorization", f"Bearer {SECRETS[0]}"),)), 1, "rest"),
+        RequestHttp(1, HttpRequest("GET", "https://h", (("cookie", f"a={SECRETS[0]}"),)), 1, "rest"),
+        RequestHttp(
+            1,
+            HttpRequest("POST", "https://h/v1/agents/connect", (), b'{"code":"CODE2345","user_id":"u"}'),
+            1,
+            "pairing",
+        ),
+        Pair(1, " CODE2345 ", "https://h", "lab-01"),
+        CallRest(1, "POST", "/v1/x", b'{"password": "access-token-of-the-agent", "n": 1}'),
+        CallRest(1, "POST", "/v1/x?ticket=access-token-of-the-agent"),
+        HttpAnswered(1, rotated("access-token-of-the-agent", "refresh-token-of-the-agent")),
+        HttpAnswered(1, answer(b'{"data":{"acc\\u0065ss_token":"access-token-of-the-agent"}}')),
+        HttpAnswered(1, answer(b'{"data":{"access_token":"access-token-of-the-agent')),  # cut off
+        HttpAnswered(1, answer(b'\xff{"refresh_token" : "refresh-token-of-the-agent"}')),
+        HttpAnswered(1, HttpAnswer(200, (("set-cookie", SECRETS[0]),), b"")),
+        RestSucceeded('{"access_token":"access-token-of-the-agent"}', answer({"token": "access-token-of-the-agent"})),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_secret_is_shown(value: object) -> None:
+    shown = told(value)
+    assert not any(secret in shown for secret in SECRETS), shown
+    assert "lab-01" in shown or type(value) is not Pair
+
+
+def test_everything_else_in_a_body_stays_to_the_letter() -> None:
+    body = b'{ "code":0 ,"data":{"access_token":"access-token-of-the-agent","refresh_token":"r"},"x":[1.50,"\\u00e9"]}'
+    redacted = Redactor().value(HttpAnswer(200, (), body))
+    assert isinstance(redacted, HttpAnswer)
+    stand_in = redacted_token("access-token-of-the-agent").encode()
+    assert redacted.body == body.replace(b"access-token-of-the-agent", stand_in).replace(
+        b'"r"', f'"{redacted_token("r")}"'.encode()
+    )
+
+
+@given(claw.refresh_answers())
+def test_a_redacted_answer_means_the_same(reply: HttpAnswer) -> None:
+    redactor = Redactor()
+    redacted = redactor.value(reply)
+    assert isinstance(redacted, HttpAnswer)
+    before, after = classify_refresh(reply), classify_refresh(redacted)
+    encode = Encoder(redactor)
+    assert encode(before) == encode(after)
+
+
+def test_a_secret_that_turns_up_somewhere_else_is_found() -> None:
+    redactor = Redactor()
+    encode = Encoder(redactor)
+    encode(Secret(REFRESH))
+    encode(Pair(1, "CODE2345", "https://h", "d"))
+    shown = json.dumps(encode(OpenFailed(1, f"proxy said: {REFRESH} for CODE2345")))
+    assert REFRESH not in shown and "CODE2345" not in shown
+    assert redacted_token(REFRESH) in shown and BLANK in shown
+
+
+def test_only_so_many_secrets_are_looked_for() -> None:
+    redactor = Redactor()
+    for number in range(200):
+        redactor.token(f"secret-number-{number:04}")
+    text = redactor.text("secret-number-0000 secret-number-0199")
+    assert "secret-number-0000" in text and "secret-number-0199" not in text
+
+
+# --- encoding ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
+@given(claw.events() | claw.effects())
+def test_every_event_and_effect_goes_there_and_back(value: Event | Effect) -> None:
+    redactor = Redactor()
+    encode = Encoder(redactor)
+    encoded = json.loads(json.dumps(encode(value)))
+    back = decode(encoded)
+    assert type(back) is type(value)
+    assert encode(back) == encoded
+    again = decode(json.loads(json.dumps(Encoder(Redactor())(back))))
+    assert again == back
+
+
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
+@given(claw.token_pairs(), claw.events() | claw.effects())
+def test_no_token_survives_in_anything(pair: Any, value: Event | Effect) -> None:
+    shown = told(pair, value)
+    for token in (pair.access, pair.refresh):
+        if token is not None and len(token.reveal()) >= 16:
+            assert token.reveal() not in shown
