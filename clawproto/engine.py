@@ -157,11 +157,11 @@ class Engine:
             self._step(ReceiverPaused())
         self.on_step()
 
-    def take_up(self, backlog: Backlog, user_id: str | None = None) -> None:
-        """Before `Start`: what an earlier session left behind is handed out first. The sends in it belong into the
-        `Start`. ``user_id``: of the `clawproto.keeping.ForUser` that was committed before the backlog was read."""
+    def take_up(self, backlog: Backlog) -> None:
+        """Before `Start`: what an earlier session of the same user left behind (`Backlog.for_user`) is handed out
+        first. The sends in it belong into the `Start`."""
         assert self.keeper is not None
-        self.keeper.take_up(backlog, _SMALL, user_id)
+        self.keeper.take_up(backlog, _SMALL)
 
     def commit_report(self, report: CommitReport) -> None:
         """The message store has answered to `Keeper.commits`."""

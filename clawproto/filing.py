@@ -99,6 +99,7 @@ class Filing:
             sends=tuple(sorted(self.sends.values(), key=lambda kept: kept.number)),
             last_number=self.last_number,
             last_row=self.last_row,
+            user_id=self.user_id,
         )
 
     def _file(self, event: AppEvent) -> Filed:

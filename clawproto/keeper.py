@@ -23,7 +23,7 @@ from attrs import define, frozen
 from clawproto import app_events
 from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, MessagesSaved, MessagesUnsaved, SendSettled
 from clawproto.effects import Keep
-from clawproto.event_rows import replaces
+from clawproto.event_rows import replaces, storable
 from clawproto.events import Event, KeepFailed, Kept, Settle
 from clawproto.instant import Instant
 from clawproto.keeping import Arrival, Backlog, Change, Filed, ForUser, Handled, Quarantined
@@ -146,14 +146,9 @@ class Keeper:
 
     # --- what happens ---
 
-    def take_up(self, backlog: Backlog, size: int, user_id: str | None = None) -> None:
-        """Hand out first what an earlier session left behind.
-
-        Args:
-            size: charged for each, in bytes.
-            user_id: whose it is, if the store knows that already.
-        """
-        self._user_id = user_id
+    def take_up(self, backlog: Backlog, size: int) -> None:
+        """Hand out first what an earlier session left behind. ``size``: charged for each, in bytes."""
+        self._user_id = backlog.user_id
         self._last_row = max(backlog.last_row, max((filed.row for filed in backlog.arrivals), default=0))
         for filed in backlog.arrivals:
             if filed.event is not None:
@@ -163,7 +158,7 @@ class Keeper:
 
     def for_user(self, user_id: str) -> None:
         """The session is this user's. Call it before anything of theirs arrives; repeating it changes nothing."""
-        if user_id != self._user_id:
+        if (user_id := storable(user_id)) != self._user_id:
             self._user_id = user_id
             self._gather((ForUser(user_id),))
 

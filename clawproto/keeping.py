@@ -115,6 +115,8 @@ class Backlog:
         sends: not decided, in the order of their numbers.
         last_number: the highest number that any send of this store ever had.
         last_row: the highest row that any arrival of this store ever had.
+        user_id: whose all this is, by the last `ForUser`; None if nobody has said. A session of another user takes up
+            nothing of it but the two numbers, and commits a `ForUser` of its own first.
         expired: not decided and given up for their age: they are not transmitted, and the application is told.
     """
 
@@ -122,4 +124,11 @@ class Backlog:
     sends: tuple[KeptSend, ...] = ()
     last_number: int = 0
     last_row: int = 0
+    user_id: str | None = None
     expired: tuple[KeptSend, ...] = ()
+
+    def for_user(self, user_id: str | None) -> "Backlog":
+        """What a session of this user takes up. None: nobody is paired, so whose session it will be is not known."""
+        if self.user_id is None or self.user_id == user_id:
+            return self
+        return Backlog(last_number=self.last_number, last_row=self.last_row, user_id=self.user_id)

@@ -63,7 +63,7 @@ class Desk:
             on_notice=self.notices.append,
         )
         self.filing.commit([ForUser(IDENTITY.user_id)])
-        self.engine.take_up(backlog or Backlog(), IDENTITY.user_id)
+        self.engine.take_up(evolve(backlog or Backlog(), user_id=IDENTITY.user_id))
         self.engine.handle(Start(CREDENTIALS))
 
     @property
@@ -128,7 +128,7 @@ def test_what_the_application_is_done_with_is_recorded_and_not_settled_twice() -
     assert not desk.keeper.commits
     desk.engine.mailbox.settle_handed_out()
     assert desk.store() == (Handled(1),)
-    assert desk.filing.backlog() == Backlog(last_row=1)
+    assert desk.filing.backlog() == Backlog(last_row=1, user_id=IDENTITY.user_id)
     assert desk.fed(Settle) == [Settle(7)]
 
 
@@ -332,7 +332,7 @@ def test_a_frame_is_settled_when_its_place_in_quarantine_is_committed() -> None:
     assert desk.fed(Settle) == [] and desk.drain() == []
     assert desk.store() == (Quarantined(rejected),)
     assert desk.fed(Settle) == [Settle(4)] and desk.drain() == [rejected]
-    assert desk.filing.quarantine == [rejected] and desk.filing.backlog() == Backlog()
+    assert desk.filing.quarantine == [rejected] and not desk.filing.waiting
 
 
 def test_what_another_user_brings_begins_a_commit() -> None:
@@ -358,11 +358,14 @@ def test_the_application_is_told_what_its_store_has_given_up() -> None:
     assert desk.drain() == [message(1), SendSettled("cnv_1", "msg-1", accepted=False, code="expired")]
 
 
-def test_whose_a_store_is_is_said_unless_it_knows() -> None:
+@pytest.mark.parametrize("user_id", [None, "usr_other", IDENTITY.user_id])
+def test_whose_a_store_is_is_said_first_unless_it_knows(user_id: str | None) -> None:
     engine = Engine(Scripted(), now=lambda: Instant(0, 0), keeps_messages=True)
-    engine.handle(Start(CREDENTIALS))
     assert engine.keeper is not None
-    assert [commit.changes for commit in engine.keeper.commits] == [(ForUser(IDENTITY.user_id),)]
+    engine.take_up(Backlog(user_id=user_id))
+    engine.handle(Start(CREDENTIALS))
+    said = [] if user_id == IDENTITY.user_id else [(ForUser(IDENTITY.user_id),)]
+    assert [commit.changes for commit in engine.keeper.commits] == said
 
 
 def _with_filing(filing: Filing) -> Desk:

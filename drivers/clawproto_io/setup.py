@@ -14,9 +14,10 @@ from clawproto.config import Config, Features
 from clawproto.credentials import Guard
 from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
+from clawproto.event_rows import storable
 from clawproto.events import Event, Start
 from clawproto.instant import Instant
-from clawproto.keeping import Backlog, ForUser
+from clawproto.keeping import Backlog
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto.session import Session
@@ -94,11 +95,9 @@ class Parts:
                 await self.lease.acquire()
             credentials = await self.store.load()
             if self.messages is not None:
-                user_id = None if credentials is None else credentials.identity.user_id
-                if user_id is not None:
-                    await self.messages.commit((ForUser(user_id),))
-                backlog = await self.messages.backlog()
-                self.engine.take_up(backlog, user_id)
+                user_id = None if credentials is None else storable(credentials.identity.user_id)
+                backlog = (await self.messages.backlog()).for_user(user_id)
+                self.engine.take_up(backlog)
         except BaseException:
             await self.aclose()
             raise

@@ -27,8 +27,8 @@ _NUMBER = "SELECT account FROM accounts WHERE name = ?"
 _WAITING = "SELECT row, again, event FROM arrivals WHERE account = ? AND waiting ORDER BY row"
 _UNDECIDED = f"{SEND} WHERE account = ? AND outcome IS NULL ORDER BY number"
 _LAST_NUMBER = (
-    "SELECT max(last_number, coalesce((SELECT max(number) FROM sends WHERE account = ?1), 0)) FROM accounts"
-    " WHERE account = ?1"
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM sends WHERE account = ?1), 0)), messages_of"
+    " FROM accounts WHERE account = ?1"
 )
 _UNSTORABLE = (ValueError, OverflowError, RecursionError, sqlite3.DataError)  # of the value itself, not of the file
 _REMOVE_AFTER = BITE // 2  # changes; what is removed must keep up with what comes
@@ -102,9 +102,9 @@ class SqliteMessages(SqliteQueries):
             filing.expire(self._retention)
             filing.remove(self._retention)
             arrivals = tuple(self._arrival(*row) for row in connection.execute(_WAITING, found))
-            (last_number,) = connection.execute(_LAST_NUMBER, found).fetchone()
+            last_number, user_id = connection.execute(_LAST_NUMBER, found).fetchone()
         self._reported = last_row
-        return Backlog(arrivals, sends, last_number, last_row, expired)
+        return Backlog(arrivals, sends, last_number, last_row, user_id, expired)
 
     def _make(self, filing: Filing, changes: Sequence[Change]) -> tuple[Filed, ...]:
         filed: list[Filed] = []

@@ -26,9 +26,8 @@ _LONGEST = 256  # characters; PostgreSQL's indexes take a third of a page
 _BOUND = 2**63
 _EVERYTHING = 2**62
 
-_LAST = "SELECT last_row, last_number FROM accounts WHERE account = %s"
+_LAST = "SELECT last_row, last_number, messages_of FROM accounts WHERE account = %s"
 _SET_LAST = "UPDATE accounts SET last_row = %s, last_number = %s WHERE account = %s"
-_WHOSE = "SELECT messages_of FROM accounts WHERE account = %s"
 _TO_USER = "UPDATE accounts SET messages_of = %s WHERE account = %s"
 _EMPTY: tuple[LiteralString, ...] = (
     "DELETE FROM arrivals WHERE account = %s",
@@ -198,6 +197,7 @@ class Filing:
     Attributes:
         last_row: the highest row ever.
         last_number: the highest number of a send ever.
+        user_id: whose the messages are; None if nobody has said.
     """
 
     def __init__(self, connection: psycopg.Connection, account: int, now_ms: int, reported: int | None) -> None:
@@ -206,7 +206,9 @@ class Filing:
         self._now_ms = now_ms
         self.last_row: int
         self.last_number: int
-        self.last_row, self.last_number = connection.execute(_LAST, (account,)).fetchone() or (0, 0)
+        self.user_id: str | None
+        found = connection.execute(_LAST, (account,)).fetchone()
+        self.last_row, self.last_number, self.user_id = found or (0, 0, None)
         self._reported = self.last_row if reported is None else reported
         self._known: dict[tuple[str, str], _Known] = {}
         self._unreported: list[tuple[str, str, int]] = []
@@ -272,11 +274,11 @@ class Filing:
             self._connection.execute(statement, bounds)
 
     def _for_user(self, user_id: str) -> None:
-        (before,) = self._connection.execute(_WHOSE, (self._account,)).fetchone() or (None,)
-        if before not in (None, user_id):
+        if self.user_id not in (None, user_id):
             for statement in _EMPTY:
                 self._connection.execute(statement, (self._account,))
         self._connection.execute(_TO_USER, (user_id, self._account))
+        self.user_id = user_id
 
     # --- arrivals ---
 

@@ -69,7 +69,7 @@ class PostgresMessages(PostgresQueries):
             filing.expire(self._retention)
             filing.trim(self._retention)
             arrivals = tuple(self._arrival(*row) for row in connection.execute(_WAITING, (account,)))
-            return Backlog(arrivals, sends, filing.last_number, filing.last_row, expired)
+            return Backlog(arrivals, sends, filing.last_number, filing.last_row, filing.user_id, expired)
 
         backlog = await self._pool.run(work, yielding=True)
         self._reported = backlog.last_row
