@@ -274,7 +274,7 @@ class SendSettled:
     Attributes:
         accepted: True for an ack or for its own echo, False for a refusal.
         code: the refusal's code; ``logged_out`` if a logout ended a message of an earlier session before its answer
-            came: it may have arrived.
+            came, ``expired`` if its store has given it up for its age: it may have arrived.
     """
 
     chat_id: str

@@ -4,6 +4,7 @@ Rules: CLOSE-12, CLOSE-13, ERR-10, HIST-13, HS-23, PRES-3, R2-16, R2-35, REF-26,
 """
 
 from clawproto import drafts, history, inbox, indicator, link, outbox, signals, tokens
+from clawproto.credentials import Credentials
 from clawproto.effects import RememberDevice
 from clawproto.evolving import evolve
 from clawproto.link_state import Greeting, generation, is_online
@@ -69,6 +70,20 @@ def renew(state: State, turn: Turn) -> State:
     """Change a live socket for one that carries the new token (REF-26)."""
     state = flush(state, turn)
     return evolve(state, link=link.renew(state.link, turn))
+
+
+def under_user(state: State, known: Credentials | None, turn: Turn) -> State:
+    """The session may have changed its user, whom ``known`` names as it was before: the next one sends nothing of the
+    one before, and is handed everything of theirs."""
+    now = state.tokens.credentials
+    if known is None or now is None or known.identity.user_id == now.identity.user_id:
+        return state
+    return evolve(
+        state,
+        signals=signals.other_user(state.signals),
+        outbox=outbox.other_user(state.outbox, turn),
+        inbox=inbox.other_user(state.inbox),
+    )
 
 
 def close(state: State, reason: str, turn: Turn) -> State:

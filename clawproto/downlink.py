@@ -4,8 +4,6 @@ Rules: ENV-6, ENV-12, ENV-13, EVT-2, EVT-4, EVT-6, HS-11, HS-15 to HS-17, HS-21,
 R2-11, R2-19, R2-31, R2-33, SEND-16, TOK-20, HB-5.
 """
 
-from typing import Final
-
 from clawproto import arrivals, connection, drafts, gates, inbox, link, outbox_answers, signals, streams, tokens
 from clawproto.drafts import Drafts
 from clawproto.events import FrameReceived
@@ -32,8 +30,6 @@ from clawproto.wire.values import (
     SyncMark,
 )
 
-_POISON: Final = Pong()  # a payload that asks for nothing
-
 
 def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     """One WebSocket message. Nothing in it can raise; frames of an earlier socket are ignored."""
@@ -43,10 +39,9 @@ def receive(state: State, event: FrameReceived, turn: Turn) -> State:
     heard = link.heard(state.link, turn)
     phase = heard.phase
     if isinstance(frame, BadFrame):
-        heard = link.rejected_frame(heard, None, frame.problem, event.data, turn)
         if frame.dseq is None or not isinstance(phase, Online):
-            return evolve(state, link=heard)
-        frame = Frame("", _POISON, dseq=frame.dseq)  # it counts in the stream all the same (R2-8, R2-11)
+            return evolve(state, link=link.rejected_frame(heard, None, frame.problem, event.data, turn))
+        frame = Frame("", MalformedPayload(frame.problem, None), dseq=frame.dseq)  # it counts (R2-8, R2-11)
     if isinstance(phase, Online) or (isinstance(phase, Closing) and phase.online):
         return _established(state, heard, frame, event.data, turn)
     if isinstance(phase, Waiting | Greeting):
@@ -112,8 +107,8 @@ def _established(state: State, heard: LinkState, frame: Frame, data: str | bytes
         case ReplayDone():
             counted = inbox.replay_done(counted, number, turn)
         case MalformedPayload(problem=problem):
-            heard = link.rejected_frame(heard, frame.event, problem, data, turn)
-            counted = inbox.settle_number(counted, number, turn)  # R2-11
+            counted, place = inbox.set_aside(counted, number, turn)
+            heard = link.rejected_frame(heard, frame.event or None, problem, data, turn, place)
         case Pong() | SyncMark() | Challenge() | HelloOk() | HelloFail():
             counted = inbox.settle_number(counted, number, turn)
         case _:
@@ -175,7 +170,7 @@ def _miscounted(state: State, frame: Frame, data: str | bytes, turn: Turn) -> St
     if not isinstance(state.link.phase, Online):
         return state  # closing already
     problem = "no integer as dseq" if frame.dseq is None else f"dseq {frame.dseq} is out of turn"
-    state = evolve(state, link=link.rejected_frame(state.link, frame.event, problem, data, turn))
+    state = evolve(state, link=link.rejected_frame(state.link, frame.event or None, problem, data, turn))
     return connection.give_up(state, "the dseq count was broken", turn)
 
 

@@ -53,6 +53,7 @@ from clawproto.engine_parts import (
 from clawproto.events import (
     Closed,
     Command,
+    CredentialsLoaded,
     Event,
     FrameReceived,
     HttpAnswered,
@@ -60,6 +61,7 @@ from clawproto.events import (
     OpenFailed,
     ReceiverPaused,
     ReceiverResumed,
+    Reloaded,
     Settle,
     Start,
     Stop,
@@ -76,6 +78,7 @@ from clawproto.timing import earliest
 from clawproto.wire.codec import EXCERPT_LIMIT
 
 QUARANTINE = 64  # rejected frames that are kept, R2-11
+_LOADING = (Start, CredentialsLoaded, Stored, StoreConflicted, Reloaded)  # after these it may be another user's session
 _SMALL = 256  # bytes charged for an event that came in no frame
 
 
@@ -155,8 +158,8 @@ class Engine:
         self.on_step()
 
     def take_up(self, backlog: Backlog) -> None:
-        """Before `Start`: what an earlier session left behind is handed out first. The sends in it belong into the
-        `Start`."""
+        """Before `Start`: what an earlier session of the same user left behind (`Backlog.for_user`) is handed out
+        first. The sends in it belong into the `Start`."""
         assert self.keeper is not None
         self.keeper.take_up(backlog, _SMALL)
 
@@ -292,6 +295,8 @@ class Engine:
         effects = self.session.handle(event, now)
         if self._observer is not None:  # before the effects, which may lead to further steps
             self._observer(now, event, effects, self.session.state)
+        if self.keeper is not None and isinstance(event, _LOADING) and (known := self.session.credentials) is not None:
+            self.keeper.for_user(known.identity.user_id)
         if isinstance(event, FrameReceived):
             size = len(event.data)
         else:

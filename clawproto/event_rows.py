@@ -127,6 +127,14 @@ def verdict(row: EventRow, known: KnownRow | None) -> Verdict:
     return "same" if (known.content, known.final) == (row.content, row.final) else "changed"
 
 
+def replaces(event: AppEvent, before: AppEvent) -> bool:
+    """Whether a row that both arrived for holds ``event``, the later one."""
+    row, known = event_row(event), event_row(before)
+    if row.kind != known.kind:  # a message, and its recall in whichever order
+        return row.kind == RECALL
+    return verdict(row, KnownRow(known.content, known.final, known.at_ms)) == "changed"
+
+
 def _row(
     kind: str,
     key: tuple[str, ...] | None,

@@ -142,6 +142,14 @@ def hold(inbox: InboxState, number: int) -> tuple[InboxState, int | None]:
     return evolve(inbox, deliveries=delivery, places=places), delivery
 
 
+def set_aside(inbox: InboxState, number: int, turn: Turn) -> tuple[InboxState, int | None]:
+    """An unusable frame goes into quarantine (R2-11). In memory it is there at once, so its place is settled; with a
+    message store it is settled like everything else, when the store has it."""
+    if turn.config.keep_sends:
+        return hold(inbox, number)
+    return settle_number(inbox, number, turn), None
+
+
 # --- messages ------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +310,11 @@ def forget_messages(inbox: InboxState) -> InboxState:
     A signal still counts once (NOTIFY-2), and what was withdrawn stays withdrawn (RECALL-1).
     """
     return evolve(inbox, known=Recent(), slots=Recent())
+
+
+def other_user(inbox: InboxState) -> InboxState:
+    """Another user is handed everything of theirs, also what the one before had in the same chats."""
+    return evolve(inbox, known=Recent(), slots=Recent(), signals=Recent(), recalled=Recent())
 
 
 def _repeated(inbox: InboxState, known: Known, number: int, turn: Turn) -> InboxState:

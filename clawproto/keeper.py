@@ -21,21 +21,24 @@ from typing import TypeAlias
 from attrs import define, frozen
 
 from clawproto import app_events
-from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, MessagesSaved, MessagesUnsaved
+from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, MessagesSaved, MessagesUnsaved, SendSettled
 from clawproto.effects import Keep
+from clawproto.event_rows import replaces, storable
 from clawproto.events import Event, KeepFailed, Kept, Settle
 from clawproto.instant import Instant
-from clawproto.keeping import Arrival, Backlog, Change, Filed, Handled, Quarantined
+from clawproto.keeping import Arrival, Backlog, Change, Filed, ForUser, Handled, Quarantined
 from clawproto.mailbox import Mailbox
 from clawproto.policy import Policy
 from clawproto.timing import save_backoff_ms
 
-# What stores have a place for, also where the stream does not count it: recalls never bear a stamp (RECALL-2).
+# What stores have a place for, also where the stream does not count it: recalls never bear a stamp (RECALL-2), and what
+# an owner has decided is read out of a message that bears its own.
 _KEPT = (
     MessageReceived,
     app_events.MessageRecalled,
     app_events.ReactionChanged,
     app_events.ReadMarkMoved,
+    app_events.PermissionDecided,
 )
 _TROUBLE = (
     app_events.SaveAlarm,
@@ -139,15 +142,25 @@ class Keeper:
         self._retry_at: int | None = None
         self._given_up = False
         self._last_row = 0
+        self._user_id: str | None = None
 
     # --- what happens ---
 
     def take_up(self, backlog: Backlog, size: int) -> None:
         """Hand out first what an earlier session left behind. ``size``: charged for each, in bytes."""
+        self._user_id = backlog.user_id
         self._last_row = max(backlog.last_row, max((filed.row for filed in backlog.arrivals), default=0))
         for filed in backlog.arrivals:
             if filed.event is not None:
                 self._mailbox.put(filed.event, filed.row, size)
+        for kept in backlog.expired:
+            self._mailbox.put(SendSettled(kept.chat_id, kept.message_id, accepted=False, code="expired"), None, size)
+
+    def for_user(self, user_id: str) -> None:
+        """The session is this user's. Call it before anything of theirs arrives; repeating it changes nothing."""
+        if (user_id := storable(user_id)) != self._user_id:
+            self._user_id = user_id
+            self._gather((ForUser(user_id),))
 
     def arrived(self, event: AppEvent, delivery: int | None, size: int) -> None:
         """The session has an event for the application."""
@@ -156,10 +169,10 @@ class Keeper:
             return
         durable = delivery is not None or isinstance(event, _KEPT)
         waiting = _Waiting(event, delivery, size, filed=not durable)
-        if durable:
+        if isinstance(event, FrameRejected):
+            self._gather((Quarantined(event),), waiting if durable else None)
+        elif durable:
             self._gather((Arrival(event),), waiting)
-        elif isinstance(event, FrameRejected):
-            self._gather((Quarantined(event),))
         self._line.append(waiting)
         self._mailbox.ahead += 1
         self._mailbox.ahead_size += size
@@ -205,13 +218,17 @@ class Keeper:
         else:
             batch: list[_Gathered] = []
             size = 0
-            while self._gathered and (not batch or size < self._policy.keep_batch):
+            while self._gathered and (not batch or (size < self._policy.keep_batch and not self._turns())):
                 batch.append(self._gathered.popleft())
                 size += len(batch[-1].changes)
             self._batch = tuple(batch)
         self._number += 1
         self._retry_at = None
         self.commits.append(Commit(self._number, tuple(change for part in self._batch for change in part.changes)))
+
+    def _turns(self) -> bool:
+        """What is gathered next is another user's."""
+        return isinstance(self._gathered[0].changes[0], ForUser)
 
     def hurry(self) -> None:
         """The session ends: try again now, not later."""
@@ -229,12 +246,13 @@ class Keeper:
             return
         batch, failures = self._batch, self._failures
         self._batch, self._failures = (), 0
-        filed = iter(report.filed)
+        arrived = [change for part in batch for change in part.changes if isinstance(change, Arrival)]
+        filed = iter(report.filed if failures == 0 else self._with_lost_news(arrived, report.filed))
         followers: list[Event] = []
         for part in batch:
             if part.waiting is not None:
                 if isinstance(part.changes[0], Arrival):
-                    self._filed(part.waiting, next(filed), repeated=failures > 0)
+                    self._filed(part.waiting, next(filed))
                 part.waiting.filed = True
                 if part.waiting.delivery is not None:
                     followers.append(Settle(part.waiting.delivery))
@@ -246,13 +264,24 @@ class Keeper:
         for event in followers:
             self._feed(event)
 
-    def _filed(self, waiting: _Waiting, filed: Filed, *, repeated: bool) -> None:
-        """An arrival is in the store. What a commit whose report was lost has filed is no news to the store when it
-        comes again, but it is news to the application: its row is higher than any that was known."""
-        if not (repeated and filed.event is None and filed.row > self._last_row):
-            waiting.event = filed.event
-        waiting.row = filed.row
+    def _filed(self, waiting: _Waiting, filed: Filed) -> None:
+        waiting.event, waiting.row = filed.event, filed.row
         self._last_row = max(self._last_row, filed.row)
+
+    def _with_lost_news(self, arrivals: list[Arrival], filed: tuple[Filed, ...]) -> list[Filed]:
+        """What a commit whose report was lost has filed is no news to the store when it comes again, but it is news to
+        the application: its row is higher than any that was known. Of several that end in one row, only what that row
+        holds is told: not a provisional copy in place of the final one, nor a message in place of its recall."""
+        told = list(filed)
+        places: dict[int, int] = {}
+        for place, (arrival, one) in enumerate(zip(arrivals, filed, strict=True)):
+            if one.event is None and one.row > self._last_row:
+                before = places.get(one.row)
+                if before is None or replaces(arrival.event, arrivals[before].event):
+                    places[one.row] = place
+        for row, place in places.items():
+            told[place] = Filed(row, arrivals[place].event)
+        return told
 
     def _set_aside(self, index: int, problem: str) -> bool:
         """What can never be stored goes into quarantine in place of the store, and the rest is tried again at once.

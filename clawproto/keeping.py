@@ -77,8 +77,18 @@ class Quarantined:
     rejection: FrameRejected
 
 
+@frozen
+class ForUser:
+    """What follows is this user's. If what is kept is another one's it goes, all of it: nobody else may be handed it or
+    send it, and a message that both have in a chat is new to this one. The same user again changes nothing.
+
+    It is the first change of its commit, so that a commit that is repeated brings back nothing of the one before."""
+
+    user_id: str
+
+
 SendChange: TypeAlias = KeptSend | SendDecision
-Change: TypeAlias = Arrival | Handled | Quarantined | SendChange
+Change: TypeAlias = Arrival | Handled | Quarantined | ForUser | SendChange
 
 
 @frozen
@@ -105,9 +115,20 @@ class Backlog:
         sends: not decided, in the order of their numbers.
         last_number: the highest number that any send of this store ever had.
         last_row: the highest row that any arrival of this store ever had.
+        user_id: whose all this is, by the last `ForUser`; None if nobody has said. A session of another user takes up
+            nothing of it but the two numbers, and commits a `ForUser` of its own first.
+        expired: not decided and given up for their age: they are not transmitted, and the application is told.
     """
 
     arrivals: tuple[Filed, ...] = ()
     sends: tuple[KeptSend, ...] = ()
     last_number: int = 0
     last_row: int = 0
+    user_id: str | None = None
+    expired: tuple[KeptSend, ...] = ()
+
+    def for_user(self, user_id: str | None) -> "Backlog":
+        """What a session of this user takes up. None: nobody is paired, so whose session it will be is not known."""
+        if self.user_id is None or self.user_id == user_id:
+            return self
+        return Backlog(last_number=self.last_number, last_row=self.last_row, user_id=self.user_id)

@@ -222,10 +222,16 @@ def resumed(link: LinkState, turn: Turn) -> LinkState:
     return evolve(link, paused_since=None, overrun=False)
 
 
-def rejected_frame(link: LinkState, event: str | None, problem: str, data: str | bytes, turn: Turn) -> LinkState:
-    """Count an unusable frame and put it into quarantine; the connection goes on (ENV-12, R2-11)."""
+def rejected_frame(
+    link: LinkState, event: str | None, problem: str, data: str | bytes, turn: Turn, delivery: int | None = None
+) -> LinkState:
+    """Count an unusable frame and put it into quarantine; the connection goes on (ENV-12, R2-11).
+
+    Args:
+        delivery: under which its place in the stream is settled; None if it has none, or is settled already.
+    """
     dropped = link.frames_rejected + 1
-    turn.emit(FrameRejected(event, problem, excerpt(data), dropped, data[: turn.policy.quarantine_limit]))
+    turn.emit(FrameRejected(event, problem, excerpt(data), dropped, data[: turn.policy.quarantine_limit]), delivery)
     return evolve(link, frames_rejected=dropped)
 
 

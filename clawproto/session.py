@@ -134,7 +134,8 @@ def _dispatch(state: State, event: Event, turn: Turn) -> State:
             return _http_report(state, event, turn)
         case Stored() | StoreConflicted() | StoreFailed() | Reloaded():
             changed, paired = pairing.store_report(state.pairing, event, turn)
-            state = evolve(state, pairing=changed, tokens=tokens_answers.store_report(state.tokens, event, turn))
+            after = evolve(state, pairing=changed, tokens=tokens_answers.store_report(state.tokens, event, turn))
+            state = connection.under_user(after, state.tokens.credentials, turn)  # another process may have paired it
             return state if paired is None else _load(state, CredentialsLoaded(paired), turn, paired=True)
         case _:
             return carry_out(state, event, turn)
@@ -158,9 +159,7 @@ def _load(state: State, event: CredentialsLoaded, turn: Turn, *, paired: bool = 
     other = known is not None and loaded is not None and known.identity != loaded.identity
     if not (paired or other):
         return state
-    state = connection.renew(state, turn)
-    if known is not None and loaded is not None and known.identity.user_id != loaded.identity.user_id:
-        state = evolve(state, signals=signals.other_user(state.signals), outbox=outbox.other_user(state.outbox, turn))
+    state = connection.under_user(connection.renew(state, turn), known, turn)
     return evolve(state, link=link.other_identity(state.link))
 
 

@@ -1,7 +1,10 @@
 """The Python in the guides runs, and says what it says it does."""
 
+import ast
 import re
+from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -22,3 +25,20 @@ def test_there_are_some() -> None:
 def test_a_snippet_runs(block: str) -> None:
     assert "assert" in block
     exec(compile(block, "guide", "exec"), {})
+
+
+NAMED = re.compile(r"`(clawproto(?:_[a-z]+)?(?:\.\w+)+)[`(]")
+PAGES = [*sorted(DOCS.glob("*.md")), DOCS.parent / "README.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_names_is_there(page: Path) -> None:
+    """Also in the snippets that do not run by themselves."""
+    text = page.read_text(encoding="utf-8")
+    for name in NAMED.findall(text):
+        resolve_name(name)
+    for block in FENCED.findall(text):
+        for found in ast.walk(ast.parse(block)):
+            if isinstance(found, ast.ImportFrom) and (found.module or "").startswith("clawproto"):
+                module = import_module(found.module or "")
+                assert all(hasattr(module, one.name) for one in found.names), f"{found.module} in {page.name}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from attrs import evolve
 
 from clawproto import events
 from clawproto.app_events import (
@@ -13,11 +14,13 @@ from clawproto.app_events import (
     MessageReceived,
     MessagesSaved,
     MessagesUnsaved,
+    PermissionDecided,
     ReactionChanged,
     ReadMarkMoved,
     Ready,
     ReplayFinished,
     SaveAlarm,
+    SendSettled,
     SignalReceived,
     TypingChanged,
 )
@@ -27,7 +30,7 @@ from clawproto.events import Event, KeepFailed, Kept, Settle, Start, Stop, Tick
 from clawproto.filing import Filing
 from clawproto.instant import Instant
 from clawproto.keeper import Commit, CommitFailed, Committed, Keeper
-from clawproto.keeping import Arrival, Backlog, Change, Filed, Handled, KeptSend, Quarantined
+from clawproto.keeping import Arrival, Backlog, Change, Filed, ForUser, Handled, KeptSend, Quarantined
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from tests.test_engine import CREDENTIALS, IDENTITY, READY, Scripted, frame, message
@@ -59,8 +62,8 @@ class Desk:
             policy=policy,
             on_notice=self.notices.append,
         )
-        if backlog is not None:
-            self.engine.take_up(backlog)
+        self.filing.commit([ForUser(IDENTITY.user_id)])
+        self.engine.take_up(evolve(backlog or Backlog(), user_id=IDENTITY.user_id))
         self.engine.handle(Start(CREDENTIALS))
 
     @property
@@ -125,7 +128,7 @@ def test_what_the_application_is_done_with_is_recorded_and_not_settled_twice() -
     assert not desk.keeper.commits
     desk.engine.mailbox.settle_handed_out()
     assert desk.store() == (Handled(1),)
-    assert desk.filing.backlog() == Backlog(last_row=1)
+    assert desk.filing.backlog() == Backlog(last_row=1, user_id=IDENTITY.user_id)
     assert desk.fed(Settle) == [Settle(7)]
 
 
@@ -182,9 +185,11 @@ def test_in_legacy_mode_messages_are_kept_as_well() -> None:
 
 
 @pytest.mark.rule("RECALL-1", "RECALL-2", "READ-4", "RX-3")
-def test_recalls_reactions_and_read_marks_are_filed_though_no_place_waits_for_them() -> None:
+def test_recalls_reactions_marks_and_decisions_are_filed_though_no_place_waits_for_them() -> None:
     desk = Desk()
-    told = (MessageRecalled("cnv_1", "m-1"), ReactionChanged("cnv_1", "m-2", "usr_2", "x"), ReadMarkMoved("cnv_1", 5))
+    decided = PermissionDecided("cnv_1", "req-1", "send_file", "approved", None)
+    changed = ReactionChanged("cnv_1", "m-2", "usr_2", "x")
+    told = (MessageRecalled("cnv_1", "m-1"), changed, ReadMarkMoved("cnv_1", 5), decided)
     desk.arrives(*((event, None) for event in told), (TypingChanged("cnv_1", "usr_2", True), None))
     assert desk.drain() == []
     assert desk.store() == tuple(Arrival(event) for event in told)
@@ -283,6 +288,84 @@ def test_a_commit_whose_report_was_lost_is_news_all_the_same() -> None:
     desk.engine.mailbox.settle_handed_out()
     desk.store()
     assert desk.filing.backlog().arrivals == ()
+
+
+FIRST, LAST = evolve(message(1), message=evolve(message(1).message, stream_merged=True)), message(1)
+RECALL = MessageRecalled("cnv_1", LAST.message_id)
+LOW, HIGH = ReadMarkMoved("cnv_1", 5), ReadMarkMoved("cnv_1", 7)
+
+
+@pytest.mark.rule("R2-10", "STREAM-14", "RECALL-1", "READ-4")
+@pytest.mark.parametrize(
+    ("arrived", "told"),
+    [
+        ((FIRST, LAST), LAST),
+        ((LAST, FIRST), LAST),
+        ((FIRST, LAST, FIRST), LAST),
+        ((LAST, RECALL), RECALL),
+        ((RECALL, LAST), RECALL),
+        ((LAST, RECALL, LAST), RECALL),
+        ((LOW, HIGH), HIGH),
+        ((HIGH, LOW), HIGH),
+    ],
+)
+def test_of_a_commit_whose_report_was_lost_the_last_word_is_told(arrived: tuple[AppEvent, ...], told: AppEvent) -> None:
+    """Several arrivals have ended in one row, and it is what the row holds that the application is told."""
+    desk = Desk()
+    desk.arrives(*[(event, place) for place, event in enumerate(arrived, 1)])
+    desk.fail(after_all=True)
+    desk.mono = 100
+    desk.engine.handle(Tick())
+    desk.store()
+    assert desk.drain() == [told]
+    assert desk.fed(Settle) == [Settle(place) for place, _ in enumerate(arrived, 1)]
+    desk.engine.mailbox.settle_handed_out()
+    desk.store()
+    assert desk.filing.backlog().arrivals == ()
+
+
+@pytest.mark.rule("R2-11")
+def test_a_frame_is_settled_when_its_place_in_quarantine_is_committed() -> None:
+    desk = Desk()
+    rejected = FrameRejected("message.send", "no id", "{", 1)
+    desk.arrives((rejected, 4))
+    assert desk.fed(Settle) == [] and desk.drain() == []
+    assert desk.store() == (Quarantined(rejected),)
+    assert desk.fed(Settle) == [Settle(4)] and desk.drain() == [rejected]
+    assert desk.filing.quarantine == [rejected] and not desk.filing.waiting
+
+
+def test_what_another_user_brings_begins_a_commit() -> None:
+    """So that what the one before had left can come again after a lost report without becoming theirs."""
+    desk = Desk()
+    desk.arrives((message(1), 1))
+    desk.arrives((message(2), 2))
+    desk.session.credentials = evolve(CREDENTIALS, identity=evolve(IDENTITY, user_id="usr_other"))
+    desk.session.on(events.Stored)
+    desk.engine.handle(events.Stored(9, 2))
+    desk.arrives((message(2), 3))
+    assert desk.store() == (Arrival(message(1)),)
+    assert desk.store() == (Arrival(message(2)),)
+    desk.engine.handle(events.Stored(10, 3))
+    assert desk.store() == (ForUser("usr_other"), Arrival(message(2)))
+    assert not desk.keeper.commits
+    assert desk.filing.backlog().arrivals == (Filed(3, message(2)),) and desk.filing.user_id == "usr_other"
+
+
+@pytest.mark.rule("SEND-15")
+def test_the_application_is_told_what_its_store_has_given_up() -> None:
+    desk = Desk(backlog=Backlog((Filed(1, message(1)),), last_number=1, last_row=1, expired=(SEND,)))
+    assert desk.drain() == [message(1), SendSettled("cnv_1", "msg-1", accepted=False, code="expired")]
+
+
+@pytest.mark.parametrize("user_id", [None, "usr_other", IDENTITY.user_id])
+def test_whose_a_store_is_is_said_first_unless_it_knows(user_id: str | None) -> None:
+    engine = Engine(Scripted(), now=lambda: Instant(0, 0), keeps_messages=True)
+    assert engine.keeper is not None
+    engine.take_up(Backlog(user_id=user_id))
+    engine.handle(Start(CREDENTIALS))
+    said = [] if user_id == IDENTITY.user_id else [(ForUser(IDENTITY.user_id),)]
+    assert [commit.changes for commit in engine.keeper.commits] == said
 
 
 def _with_filing(filing: Filing) -> Desk:

@@ -14,6 +14,7 @@ from clawproto.config import Config, Features
 from clawproto.credentials import Guard
 from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
+from clawproto.event_rows import storable
 from clawproto.events import Event, Start
 from clawproto.instant import Instant
 from clawproto.keeping import Backlog
@@ -94,7 +95,8 @@ class Parts:
                 await self.lease.acquire()
             credentials = await self.store.load()
             if self.messages is not None:
-                backlog = await self.messages.backlog()
+                user_id = None if credentials is None else storable(credentials.identity.user_id)
+                backlog = (await self.messages.backlog()).for_user(user_id)
                 self.engine.take_up(backlog)
         except BaseException:
             await self.aclose()

@@ -11,8 +11,10 @@ from hypothesis import given, settings, strategies as st
 
 from clawproto.app_events import MessageReceived, SendSettled
 from clawproto.config import Features
-from clawproto.events import React, Send
-from clawproto.results import Receipt
+from clawproto.events import React, ResetCursor, Send
+from clawproto.filing import Filing
+from clawproto.keeping import Arrival, Handled
+from clawproto.results import Done, Receipt
 from clawproto.testing.durable_member import DurableMember, durable
 from clawproto.testing.world import SettleMode, World
 
@@ -201,3 +203,28 @@ def test_a_reaction_survives_as_well() -> None:
     assert not bob.filing.sends
     kinds = Counter(type(event).__name__ for event in ann.told)
     assert kinds["ReactionChanged"] == 1
+
+
+@pytest.mark.rule("HIST-14", "R2-10", "SEND-19")
+def test_after_a_reset_only_what_the_store_does_not_have_is_handed_over() -> None:
+    """It has the rest, and can be asked for it."""
+    pair = Pair()
+    bob = pair.members[1]
+    pair.world.run_for(1_000)
+    for _ in range(3):
+        pair.send(0)
+    pair.world.run_for(1_000)
+    told = [event for event in bob.told if isinstance(event, MessageReceived)]
+    assert len(told) == 3
+    bob.crash()
+    bob.filing = Filing()  # a copy from before, in which the last one is missing
+    bob.filing.last_row = 100
+    bob.filing.commit([change for row, event in enumerate(told[:2], 101) for change in (Arrival(event), Handled(row))])
+    bob.restart()
+    pair.world.run_for(1_000)
+    before = len(bob.told)
+    command = bob.give(ResetCursor)
+    pair.world.run_for(60_000)
+    assert bob.results[command] == Done()
+    assert [event for event in bob.told[before:] if isinstance(event, MessageReceived)] == told[2:]
+    assert not bob.filing.waiting

@@ -4,9 +4,9 @@ import pytest
 
 from clawproto.app_events import FrameRejected, Ready, ReplayFinished
 from clawproto.config import Capabilities
-from clawproto.effects import Close, Reconnect, SendFrame
+from clawproto.effects import Close, Emit, Reconnect, SendFrame
 from clawproto.json_types import Json
-from tests.core.harness import emitted, jwt, rotated
+from tests.core.harness import emitted, jwt, of, rotated
 from tests.core.link_harness import CHAT, SENDER, LinkBench, acks, cursor_acks, take, v2
 
 LEGACY = Capabilities(reliable_delivery=False, reliable_delivery_v2=False)
@@ -310,3 +310,40 @@ def test_live_frames_among_the_replay_do_no_harm() -> None:
     bench.down("presence.update", {})
     bench.stamped("replay.done", {})
     assert acks(bench) == [2] and bench.online
+
+
+# --- quarantine ----------------------------------------------------------------------------------------------------
+
+UNUSABLE = [
+    pytest.param("message.send", {"message_id": 5}, {}, "message.send", id="payload"),
+    pytest.param("message.send", {}, {"version": "3"}, None, id="envelope"),
+]
+
+
+@pytest.mark.rule("R2-11", "R2-9")
+@pytest.mark.parametrize(("event", "payload", "envelope", "told"), UNUSABLE)
+def test_with_a_message_store_an_unusable_frame_is_settled_when_it_is_kept(
+    event: str, payload: dict[str, Json], envelope: dict[str, Json], told: str | None
+) -> None:
+    bench = LinkBench(grant="v2", keep_sends=True)
+    effects = bench.stamped(event, payload, **envelope)
+    take(bench, "msg-2")
+    bench.run_for(5_000)
+    (emit,) = [one for one in of(effects, Emit) if isinstance(one.event, FrameRejected)]
+    assert isinstance(emit.event, FrameRejected) and emit.event.event == told
+    assert acks(bench) == [], "it is not on the disk yet"
+    bench.settle(emit.delivery)
+    bench.run_for(200)
+    assert acks(bench) == [2]
+
+
+@pytest.mark.rule("R2-11")
+@pytest.mark.parametrize(("event", "payload", "envelope", "told"), UNUSABLE)
+def test_in_memory_it_is_settled_at_once(
+    event: str, payload: dict[str, Json], envelope: dict[str, Json], told: str | None
+) -> None:
+    bench = v2()
+    (emit,) = of(bench.stamped(event, payload, **envelope), Emit)
+    assert isinstance(emit.event, FrameRejected) and emit.delivery is None and emit.event.event == told
+    bench.run_for(200)
+    assert acks(bench) == [1]

@@ -5,6 +5,7 @@ import pytest
 from clawproto.config import Capabilities
 from clawproto.json_types import Json
 from clawproto.policy import Policy
+from tests.core.harness import credentials, jwt, pair
 from tests.core.link_harness import CHAT, SENDER, LinkBench, acks, message_payload, received_ids, take, v2
 
 LEGACY = Capabilities(reliable_delivery=False, reliable_delivery_v2=False)
@@ -165,3 +166,18 @@ def test_without_a_memory_every_copy_is_handed_over() -> None:
     take(bench, "msg-1")
     take(bench, "msg-1")
     assert len(bench.delivered()) == 2
+
+
+# --- another user --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("SEND-19", "OUT-8")
+@pytest.mark.parametrize(("user", "handed"), [("u-1", ["msg-1"]), ("u-2", ["msg-1", "msg-1"])])
+def test_what_one_user_was_handed_is_new_to_another_one(user: str, handed: list[str]) -> None:
+    """Both are in the chat; the session goes on under the second one."""
+    bench = v2()
+    take(bench, "msg-1")
+    bench.load(credentials(pair(jwt("b1", sub=user), "refresh-b"), generation=7, user_id=user))
+    bench.reconnect()
+    take(bench, "msg-1")
+    assert received_ids(bench) == handed

@@ -259,6 +259,18 @@ def test_another_user_does_not_send_what_is_kept() -> None:
     assert len(uplinks(bench)) == 1 and bench.state.connected
 
 
+@pytest.mark.rule("REF-45", "OUT-8")
+def test_nor_does_another_user_whose_pair_the_store_turns_out_to_hold() -> None:
+    bench = keeping()
+    waiting = send(bench, "a")
+    bench.store.record = credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2")
+    bench.refresh()
+    bench.run_for(10_000)
+    assert bench.results[waiting] == LoggedOutResult()
+    assert outcomes(bench) == [("expired", None)] and not bench.messages.undecided
+    assert len(uplinks(bench)) == 1 and bench.state.connected
+
+
 def test_another_pairing_of_the_same_user_does() -> None:
     bench = keeping()
     send(bench, "a")

@@ -1,4 +1,5 @@
-"""Two message stores that share no statement agree on every history: what is news, what is left, what is sent again."""
+"""Two message stores that share no statement, and the reference, agree on every history: what is news, what is left,
+what is sent again."""
 
 from itertools import count
 from pathlib import Path
@@ -18,8 +19,8 @@ from clawproto.app_events import (
     ReadMarkMoved,
     TypingChanged,
 )
-from clawproto.keeping import Arrival, Change, Filed, Handled, KeptSend, Quarantined, SendDecision
-from clawproto_io import SqliteStore
+from clawproto.keeping import Arrival, Change, Filed, ForUser, Handled, KeptSend, Quarantined, SendDecision
+from clawproto_io import MemoryMessageStore, SqliteStore
 from clawproto_io.stores.base import MessageStore
 from tests.io.message_samples import message, send
 from tests.io.test_message_contract import Midday
@@ -60,7 +61,11 @@ class Ranks:
         return self.rows.index(filed.row), filed.event
 
 
-async def history(store: MessageStore, batches: list[tuple[list[_Made], bool]], archive: Any) -> list[object]:
+_USERS = st.none() | st.sampled_from(["usr_1", "usr_1", "usr_2"])
+_Batch: TypeAlias = tuple[list[_Made], str | None]  # a user: a session of theirs begins with it
+
+
+async def history(store: MessageStore, batches: list[_Batch], archive: Any) -> list[object]:
     """Everything that a session and an application are told."""
     ranks, told = Ranks(), list[object]()
     numbers = count(1)  # of sends: they grow
@@ -70,14 +75,17 @@ async def history(store: MessageStore, batches: list[tuple[list[_Made], bool]], 
             return Handled(ranks.rows[made % len(ranks.rows)] if ranks.rows else 0)
         return evolve(made, number=next(numbers)) if isinstance(made, KeptSend) else made
 
-    for made, restart in batches:
-        if restart:
+    for made, user_id in batches:
+        if user_id is not None:
+            await store.commit([ForUser(user_id)])
             backlog = await store.backlog()
             told.append([[ranks.of(one) for one in backlog.arrivals], backlog.sends])
         changes = [change_of(one) for one in made]
         told.append([ranks.of(one) for one in await store.commit(changes)])
     backlog = await store.backlog()
     told.append([[ranks.of(one) for one in backlog.arrivals], backlog.sends])
+    if archive is None:
+        return told
     for chat in ("cnv_1", "cnv_2"):
         found = await archive.messages(chat)
         told.append([(ranks.of(Filed(one.row, one.event)), one.position[0], one.handled) for one in found])
@@ -93,8 +101,8 @@ async def history(store: MessageStore, batches: list[tuple[list[_Made], bool]], 
 
 @pytest.mark.rule("R2-10", "R2-28", "SEND-19", "STREAM-14", "RX-3", "READ-4", "RECALL-1", "SEND-15")
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(batches=st.lists(st.tuples(st.lists(CHANGES, max_size=8), st.booleans()), min_size=1, max_size=6))
-def test_sqlite_and_postgresql_agree(batches: list[tuple[list[_Made], bool]], database: str, tmp_path: Path) -> None:
+@given(batches=st.lists(st.tuples(st.lists(CHANGES, max_size=8), _USERS), min_size=1, max_size=6))
+def test_sqlite_and_postgresql_agree(batches: list[_Batch], database: str, tmp_path: Path) -> None:
     from clawproto_io.stores.postgres import PostgresStore
 
     account = f"example-{next(_accounts)}"
@@ -108,5 +116,7 @@ def test_sqlite_and_postgresql_agree(batches: list[tuple[list[_Made], bool]], da
         for store in stores:
             await store.aclose()
         assert told[0] == told[1]
+        reference = await history(MemoryMessageStore(), batches, None)
+        assert reference == told[0][: len(reference)]
 
     anyio.run(main)

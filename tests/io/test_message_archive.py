@@ -305,7 +305,8 @@ async def test_a_send_without_an_answer_for_days_is_given_up_at_the_start(opened
     await opened().commit([old, young])
     clock.wall_ms += 7 * DAY_MS + 1
     backlog = await opened().backlog()
-    assert backlog.sends == (young,) and backlog.last_number == 2
+    assert backlog.sends == (young,) and backlog.last_number == 2 and backlog.expired == (old,)
+    assert (await opened().backlog()).expired == (), "it is told once"
     first, _ = await opened().sends()
     assert first == StoredSend(old, SendDecision("trace-1", "expired", "msg-out-1"), clock.wall_ms)
 

@@ -26,7 +26,7 @@ from clawproto.app_events import (
 )
 from clawproto.filing import Filing
 from clawproto.instant import Instant
-from clawproto.keeping import Arrival, Backlog, Filed, Handled, Quarantined, SendDecision
+from clawproto.keeping import Arrival, Backlog, Filed, ForUser, Handled, Quarantined, SendDecision
 from clawproto.wire.values import Frame, OpaquePayload
 from clawproto_io import SqliteStore
 from clawproto_io.stores import MemoryMessageStore
@@ -297,6 +297,46 @@ async def test_a_send_that_is_asked_for_again_takes_its_own_place(opened: Callab
     await store.commit([evolve(send(1), number=3)])
     backlog = await opened().backlog()
     assert backlog.sends == (send(2), evolve(send(1), number=3)) and backlog.last_number == 3
+
+
+# --- users ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("R2-10", "SEND-19")
+async def test_another_user_gets_and_sends_nothing_of_the_one_before(opened: Callable[[], MessageStore]) -> None:
+    """Both are in one chat, so the second one is sent a message under an id that the first one had."""
+    store, recall = opened(), MessageRecalled("cnv_1", "msg-2")
+    await store.commit([ForUser("usr_1")])
+    first, *_ = await store.commit([*arrivals(message(), message("msg-3"), recall), send(1), send(2),
+                                    Quarantined(FrameRejected(None, "not-json", "x", 1, "x")),
+                                    SendDecision("trace-2", "accepted", "msg-out-2")])  # fmt: skip
+    await store.commit([Handled(first.row)])
+    before = await opened().backlog()
+    assert before.user_id == "usr_1" and before.for_user("usr_1") == before
+    for other in ("usr_2", None):
+        assert before.for_user(other) == Backlog(last_number=2, last_row=before.last_row, user_id="usr_1")
+    for same in (opened(), opened()):
+        await same.commit([ForUser("usr_1")])
+        assert await same.backlog() == before
+    changes = [ForUser("usr_2"), *arrivals(message("msg-3"), message("msg-2"), message())]
+    filed = await opened().commit(changes)
+    assert [one.event for one in filed] == [message("msg-3"), message("msg-2"), message()]
+    assert filed[0].row > before.last_row, "what is done with a row of the one before must not count for these"
+    assert await left(opened) == [message("msg-3"), message("msg-2"), message()]
+    assert (await opened().backlog()).sends == () and (await opened().backlog()).last_number == 2
+    assert await opened().commit(changes) == tuple(Filed(one.row, None) for one in filed), "its report may be lost"
+    await opened().commit([send(1)])
+    assert (await opened().backlog()).sends == (send(1),), "nobody remembers what became of the one before's"
+
+
+async def test_the_first_user_gets_what_was_there(opened: Callable[[], MessageStore]) -> None:
+    """As in a store that is older than its knowledge of users."""
+    store = opened()
+    await store.commit([*arrivals(message()), send(1)])
+    before = await opened().backlog()
+    await store.commit([ForUser("usr_1")])
+    await store.commit([ForUser("usr_1")])
+    assert await opened().backlog() == evolve(before, user_id="usr_1")
 
 
 async def test_changes_are_made_in_their_order(opened: Callable[[], MessageStore]) -> None:

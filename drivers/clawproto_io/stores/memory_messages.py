@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import anyio
 from anyio.lowlevel import checkpoint
 
+from clawproto.event_rows import event_row
 from clawproto.filing import Filing
-from clawproto.keeping import Backlog, Change, Filed
-from clawproto_io.errors import LeaseLost, StoreError
+from clawproto.keeping import Arrival, Backlog, Change, Filed
+from clawproto_io.errors import LeaseLost, StoreError, Unstorable
 
 
 class MemoryMessageStore:
@@ -43,6 +44,9 @@ class MemoryMessageStore:
             raise LeaseLost("memory")
         if self.full:
             raise StoreError("memory", "the disk is full")
+        for index, change in enumerate(changes):
+            if isinstance(change, Arrival) and not _is_storable(change):
+                raise Unstorable("memory", index, "a value cannot be stored")
         filed = self.filing.commit(changes)
         if self.lost_reports > 0:
             self.lost_reports -= 1
@@ -52,3 +56,11 @@ class MemoryMessageStore:
     async def aclose(self) -> None:
         """Nothing to let go of; what is kept stays."""
         await checkpoint()
+
+
+def _is_storable(change: Arrival) -> bool:
+    try:
+        event_row(change.event)
+    except (ValueError, RecursionError):
+        return False
+    return True

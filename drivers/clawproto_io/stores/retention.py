@@ -1,6 +1,10 @@
 """How long a message store keeps what nobody waits for any more."""
 
+from collections.abc import Sequence
+
 from attrs import frozen
+
+from clawproto.keeping import KeptSend
 
 _DAY_MS = 86_400_000
 
@@ -40,3 +44,13 @@ class Retention:
     def undecided_before(self, now_ms: int) -> int | None:
         """Sends from before this are given up; None if none is."""
         return None if self.undecided_days is None else now_ms - round(self.undecided_days * _DAY_MS)
+
+    def given_up(self, sends: Sequence[KeptSend], now_ms: int) -> tuple[tuple[KeptSend, ...], tuple[KeptSend, ...]]:
+        """Undecided ``sends``: those that are still to be transmitted, and those that are given up."""
+        limit = self.undecided_before(now_ms)
+        if limit is None:
+            return tuple(sends), ()
+        return (
+            tuple(send for send in sends if send.created_ms >= limit),
+            tuple(send for send in sends if send.created_ms < limit),
+        )

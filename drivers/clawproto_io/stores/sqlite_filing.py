@@ -23,7 +23,7 @@ from clawproto.event_rows import (
     verdict,
 )
 from clawproto.event_text import event_to_text
-from clawproto.keeping import Arrival, Change, Filed, Handled, KeptSend, Quarantined, SendDecision
+from clawproto.keeping import Arrival, Change, Filed, ForUser, Handled, KeptSend, Quarantined, SendDecision
 from clawproto_io.stores.retention import Retention
 
 BITE = 512  # rows that one round of removal takes at most, of each kind
@@ -64,6 +64,13 @@ _EXPIRE = (
     "UPDATE sends SET outcome = 'expired', decided_message_id = message_id, decided_at_ms = ?"
     " WHERE account = ? AND outcome IS NULL AND created_ms < ?"
 )
+_WHOSE = "SELECT messages_of FROM accounts WHERE account = ?"
+_TO_USER = "UPDATE accounts SET messages_of = ? WHERE account = ?"
+_REMEMBER_NUMBER = (
+    "UPDATE accounts SET last_number = max(last_number, coalesce((SELECT max(number) FROM sends WHERE account = ?1),"
+    " 0)) WHERE account = ?1"
+)
+_EMPTY = tuple(f"DELETE FROM {table} WHERE account = ?" for table in ("arrivals", "sends", "quarantine"))  # noqa: S608
 
 _OLDEST_DONE = (
     "SELECT row, filed_at_ms FROM arrivals INDEXED BY arrivals_done"  # noqa: S608
@@ -111,6 +118,8 @@ class Filing:
                 self._connection.execute(_HANDLED, (row, self._account))
             case Quarantined(rejection=rejection):
                 self._reject(rejection)
+            case ForUser(user_id=user_id):
+                self._for_user(storable(user_id))
             case KeptSend():
                 self._keep(change)
             case SendDecision():
@@ -180,6 +189,14 @@ class Filing:
         text = event_to_text(rejection)
         content = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         self._connection.execute(_REJECT, (self._account, content, self._now_ms, text))
+
+    def _for_user(self, user_id: str) -> None:
+        (before,) = self._connection.execute(_WHOSE, (self._account,)).fetchone()
+        if before not in (None, user_id):
+            self._connection.execute(_REMEMBER_NUMBER, (self._account,))
+            for statement in _EMPTY:
+                self._connection.execute(statement, (self._account,))
+        self._connection.execute(_TO_USER, (user_id, self._account))
 
     # --- sends ---
 

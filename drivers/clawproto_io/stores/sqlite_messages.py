@@ -26,7 +26,10 @@ from clawproto_io.stores.sqlite_queries import SEND, SqliteQueries
 _NUMBER = "SELECT account FROM accounts WHERE name = ?"
 _WAITING = "SELECT row, again, event FROM arrivals WHERE account = ? AND waiting ORDER BY row"
 _UNDECIDED = f"{SEND} WHERE account = ? AND outcome IS NULL ORDER BY number"
-_LAST_NUMBER = "SELECT coalesce(max(number), 0) FROM sends WHERE account = ?"
+_LAST_NUMBER = (
+    "SELECT max(last_number, coalesce((SELECT max(number) FROM sends WHERE account = ?1), 0)), messages_of"
+    " FROM accounts WHERE account = ?1"
+)
 _UNSTORABLE = (ValueError, OverflowError, RecursionError, sqlite3.DataError)  # of the value itself, not of the file
 _REMOVE_AFTER = BITE // 2  # changes; what is removed must keep up with what comes
 _REMOVE_AFTER_MS = 3_600_000
@@ -66,7 +69,7 @@ class SqliteMessages(SqliteQueries):
 
     async def backlog(self) -> Backlog:
         """See `clawproto_io.stores.base.MessageStore.backlog`. Sends that have waited for longer than
-        `Retention.undecided_days` are not among them: they are decided as ``expired``. A missing file is not created.
+        `Retention.undecided_days` are told apart and decided as ``expired``. A missing file is not created.
         """
         return await self._access.run(self._backlog)
 
@@ -92,14 +95,16 @@ class SqliteMessages(SqliteQueries):
             if found is None:
                 self._reported = last_row
                 return Backlog(last_row=last_row)
-            filing = Filing(connection, found[0], self._clock.now().wall_ms, last_row)
+            now_ms = self._clock.now().wall_ms
+            undecided = [send_of(self._place, row).send for row in connection.execute(_UNDECIDED, found)]
+            sends, expired = self._retention.given_up(undecided, now_ms)
+            filing = Filing(connection, found[0], now_ms, last_row)
             filing.expire(self._retention)
             filing.remove(self._retention)
             arrivals = tuple(self._arrival(*row) for row in connection.execute(_WAITING, found))
-            sends = tuple(send_of(self._place, row).send for row in connection.execute(_UNDECIDED, found))
-            (last_number,) = connection.execute(_LAST_NUMBER, found).fetchone()
+            last_number, user_id = connection.execute(_LAST_NUMBER, found).fetchone()
         self._reported = last_row
-        return Backlog(arrivals, sends, last_number, last_row)
+        return Backlog(arrivals, sends, last_number, last_row, user_id, expired)
 
     def _make(self, filing: Filing, changes: Sequence[Change]) -> tuple[Filed, ...]:
         filed: list[Filed] = []

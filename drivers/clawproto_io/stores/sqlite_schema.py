@@ -135,6 +135,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX quarantine_by_row ON quarantine (account, row)",
     ),
+    (
+        # Whose the messages are, and the highest number of a send of those that are gone.
+        "ALTER TABLE accounts ADD COLUMN messages_of TEXT",
+        "ALTER TABLE accounts ADD COLUMN last_number INTEGER NOT NULL DEFAULT 0",
+        "UPDATE accounts SET messages_of = (SELECT user_id FROM credentials WHERE account = accounts.account)",
+    ),
 )
 
 SCHEMA_VERSION = len(MIGRATIONS)

@@ -8,15 +8,16 @@ Rules: SEND-5, SEND-15, SEND-19, R2-10, R2-11, R2-28, STREAM-14, RX-3, RECALL-1,
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import LiteralString, assert_never
 
 import psycopg
 from attrs import evolve, field, frozen
 
 from clawproto.app_events import AppEvent, MessageRecalled, MessageReceived
-from clawproto.event_rows import MESSAGE, RECALL, EventRow, KnownRow, event_row, verdict
+from clawproto.event_rows import MESSAGE, RECALL, EventRow, KnownRow, event_row, storable, verdict
 from clawproto.event_text import event_to_text
-from clawproto.keeping import Arrival, Change, Filed, Handled, KeptSend, Quarantined, SendDecision
+from clawproto.keeping import Arrival, Change, Filed, ForUser, Handled, KeptSend, Quarantined, SendDecision
 from clawproto_io.errors import Unstorable
 from clawproto_io.stores.retention import Retention
 
@@ -25,8 +26,14 @@ _LONGEST = 256  # characters; PostgreSQL's indexes take a third of a page
 _BOUND = 2**63
 _EVERYTHING = 2**62
 
-_LAST = "SELECT last_row, last_number FROM accounts WHERE account = %s"
+_LAST = "SELECT last_row, last_number, messages_of FROM accounts WHERE account = %s"
 _SET_LAST = "UPDATE accounts SET last_row = %s, last_number = %s WHERE account = %s"
+_TO_USER = "UPDATE accounts SET messages_of = %s WHERE account = %s"
+_EMPTY: tuple[LiteralString, ...] = (
+    "DELETE FROM arrivals WHERE account = %s",
+    "DELETE FROM sends WHERE account = %s",
+    "DELETE FROM quarantine WHERE account = %s",
+)
 # One look into the index for each key: before its first ANALYZE the server would rather read the whole account.
 _KNOWN = """
     SELECT wanted.kind, wanted.key, content, final, at_ms, number, waiting, again
@@ -190,6 +197,7 @@ class Filing:
     Attributes:
         last_row: the highest row ever.
         last_number: the highest number of a send ever.
+        user_id: whose the messages are; None if nobody has said.
     """
 
     def __init__(self, connection: psycopg.Connection, account: int, now_ms: int, reported: int | None) -> None:
@@ -198,7 +206,9 @@ class Filing:
         self._now_ms = now_ms
         self.last_row: int
         self.last_number: int
-        self.last_row, self.last_number = connection.execute(_LAST, (account,)).fetchone() or (0, 0)
+        self.user_id: str | None
+        found = connection.execute(_LAST, (account,)).fetchone()
+        self.last_row, self.last_number, self.user_id = found or (0, 0, None)
         self._reported = self.last_row if reported is None else reported
         self._known: dict[tuple[str, str], _Known] = {}
         self._unreported: list[tuple[str, str, int]] = []
@@ -206,7 +216,7 @@ class Filing:
         self._new: dict[int, _New] = {}
         self._overwritten: dict[int, str] = {}
         self._handled: set[int] = set()
-        self._others: list[Quarantined | KeptSend | SendDecision] = []
+        self._others: list[str | KeptSend | SendDecision] = []  # a text: of what goes into quarantine
 
     def commit(self, prepared: Prepared, trim: Retention | None) -> tuple[Filed, ...]:
         """Decide and write all changes. Returns one for each `Arrival`.
@@ -215,8 +225,10 @@ class Filing:
             trim: remove a bite of what is older than this says, or too much.
         """
         before = self.last_row, self.last_number
+        if prepared.changes and isinstance(first := prepared.changes[0], ForUser):  # nothing of a commit is before it
+            self._for_user(storable(first.user_id))
         self._look_up(prepared.rows)
-        coming = iter(prepared.rows)
+        coming, rejected = iter(prepared.rows), iter(prepared.rejected)
         filed: list[Filed] = []
         for change in prepared.changes:
             match change:
@@ -224,12 +236,18 @@ class Filing:
                     filed.append(self._file(event, next(coming)))
                 case Handled(row):
                     self._handled.add(row)
-                case _:
+                case ForUser():
+                    pass  # done already
+                case Quarantined():
+                    self._others.append(next(rejected))
+                case KeptSend() | SendDecision():
                     self._others.append(change)
                     if isinstance(change, KeptSend):
                         self.last_number = max(self.last_number, change.number)
+                case _:
+                    assert_never(change)
         with self._connection.pipeline():
-            self._write(iter(prepared.rejected))
+            self._write()
             if before != (self.last_row, self.last_number):
                 self._connection.execute(_SET_LAST, (self.last_row, self.last_number, self._account))
             if trim is not None:
@@ -254,6 +272,13 @@ class Filing:
         }
         for statement in (_TRIM, _TRIM_SENDS, _TRIM_QUARANTINE):
             self._connection.execute(statement, bounds)
+
+    def _for_user(self, user_id: str) -> None:
+        if self.user_id not in (None, user_id):
+            for statement in _EMPTY:
+                self._connection.execute(statement, (self._account,))
+        self._connection.execute(_TO_USER, (user_id, self._account))
+        self.user_id = user_id
 
     # --- arrivals ---
 
@@ -333,7 +358,7 @@ class Filing:
         return (number, row.kind, row.key, row.content, row.final, new.again, row.chat_id, row.message_id, at_ms,
                 row.text)  # fmt: skip
 
-    def _write(self, rejected: Iterator[str]) -> None:
+    def _write(self) -> None:
         run, account, now_ms = self._connection.execute, self._account, self._now_ms
         if self._gone:
             run(_REMOVE, (account, self._gone))
@@ -346,8 +371,7 @@ class Filing:
             run(_HANDLED, (account, sorted(self._handled)))
         for change in self._others:
             match change:
-                case Quarantined():
-                    text = next(rejected)
+                case str() as text:
                     content = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
                     run(_REJECT, (account, content, now_ms, text))
                 case KeptSend() as send:

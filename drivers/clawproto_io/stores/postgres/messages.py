@@ -56,19 +56,20 @@ class PostgresMessages(PostgresQueries):
 
     async def backlog(self) -> Backlog:
         """See `clawproto_io.stores.base.MessageStore.backlog`. Sends that have waited for longer than
-        `Retention.undecided_days` are not among them: they are decided as ``expired``."""
+        `Retention.undecided_days` are told apart and decided as ``expired``."""
         now_ms = self._clock.now().wall_ms
 
         def work(connection: psycopg.Connection) -> Backlog:
             if self._ownership.find(connection) is None:
                 return Backlog()
             account = self._ownership.lock(connection, fenced=True)
+            undecided = [sent(self._place, row).send for row in connection.execute(ALL_UNDECIDED, (account,))]
+            sends, expired = self._retention.given_up(undecided, now_ms)
             filing = Filing(connection, account, now_ms, None)
             filing.expire(self._retention)
             filing.trim(self._retention)
             arrivals = tuple(self._arrival(*row) for row in connection.execute(_WAITING, (account,)))
-            sends = tuple(sent(self._place, row).send for row in connection.execute(ALL_UNDECIDED, (account,)))
-            return Backlog(arrivals, sends, filing.last_number, filing.last_row)
+            return Backlog(arrivals, sends, filing.last_number, filing.last_row, filing.user_id, expired)
 
         backlog = await self._pool.run(work, yielding=True)
         self._reported = backlog.last_row

@@ -2,7 +2,7 @@
 
 Everything here blocks and belongs on a worker thread.
 
-    no schema --1--> accounts, credentials, members --2--> arrivals, sends, quarantine
+    no schema --1--> accounts, credentials, members --2--> arrivals, sends, quarantine --3--> whose they are
 
 A migration is one transaction under an advisory lock, so any number of processes may start at the same time: the first
 one does it, the others find it done.
@@ -121,6 +121,11 @@ MIGRATIONS: tuple[tuple[LiteralString, ...], ...] = (
         )
         """,
         "CREATE INDEX quarantine_by_number ON quarantine (account, number)",
+    ),
+    (
+        # Whose the messages are.
+        "ALTER TABLE accounts ADD COLUMN messages_of TEXT",
+        "UPDATE accounts SET messages_of = user_id FROM credentials WHERE credentials.account = accounts.account",
     ),
 )
 SCHEMA_VERSION = len(MIGRATIONS)
