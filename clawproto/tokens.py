@@ -185,9 +185,10 @@ def advance(tokens: TokenState, turn: Turn) -> TokenState:
 
 
 def is_due_by_wall(tokens: TokenState, turn: Turn) -> bool:
-    """Whether `advance` has something to do because the wall clock has come so far, or has jumped (TOK-21)."""
+    """Whether the wall clock has come so far, or has jumped, that `advance` has something to do, now or after the
+    floor, which `deadline` may not have known of when it was asked last (TOK-21)."""
     due = tokens.proactive_at
-    return due is not None and turn.wall >= due and (tokens.can_refresh and turn.mono >= _allowed_at(tokens, turn))
+    return due is not None and turn.wall >= due and tokens.can_refresh
 
 
 def _ask_store_again(tokens: TokenState, turn: Turn) -> TokenState:

@@ -21,7 +21,7 @@ from clawproto.testing.explore.canonical import Node, canonical
 from clawproto.testing.explore.diagrams import document, draw
 from clawproto.testing.explore.environment import Environment
 from clawproto.testing.explore.messages import walk
-from clawproto.testing.explore.pool import NOW, PAIRS, TIMES, by_access
+from clawproto.testing.explore.pool import NEW, NOW, PAIRS, TIMES, Age, by_access
 from clawproto.testing.explore.vocabulary import event_of
 from clawproto.testing.invariants import check
 from clawproto.timing import TokenTimes
@@ -200,5 +200,6 @@ def test_the_same_steps_are_taken_at_any_time(seed: int) -> None:
 def test_each_age_is_what_it_is_called() -> None:
     for (number, age), pair in PAIRS.items():
         assert by_access(pair.access.digest) == (number, age)
-    issued = [TIMES[age][0] for age in ("due", "due-1", "due-2", "due-3", "fresh", "new-1", "new-2", "new-3")]
+    due: tuple[Age, ...] = ("due", "due-1", "due-2", "due-3", "due-4", "due-5")
+    issued = [TIMES[age][0] for age in (*due, "fresh", *NEW)]
     assert issued == sorted(set(issued))

@@ -1,9 +1,9 @@
 """The few pairs of tokens that an exploration needs, under fixed names, and the two clocks that stand still.
 
 A pair is a small number; which pair it stands for is decided anew in every state, so there are always enough. Its
-access token has an age: ``new-1`` as the server has just minted it (``new-2`` and ``new-3`` if it did so while others
+access token has an age: ``new-1`` as the server has just minted it (``new-2`` to ``new-5`` if it did so while others
 are new: the order of issue matters), ``fresh`` once it is in force, ``due`` when the session wants another one
-(``due-1`` to ``due-3`` if it never was in force). ``short`` is a new one that does not live longer than the old
+(``due-1`` to ``due-5`` if it never was in force). ``short`` is a new one that does not live longer than the old
 (TOK-22). Real tokens pass from one age to the next in hours; here that is one transition of its own, since nothing
 else takes as long.
 """
@@ -18,7 +18,22 @@ from clawproto.instant import Instant
 from clawproto.policy import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Policy
 from clawproto.secret import Secret
 
-Age: TypeAlias = Literal["new-1", "new-2", "new-3", "short", "fresh", "due", "due-1", "due-2", "due-3"]
+Age: TypeAlias = Literal[
+    "new-1",
+    "new-2",
+    "new-3",
+    "new-4",
+    "new-5",
+    "short",
+    "fresh",
+    "due",
+    "due-1",
+    "due-2",
+    "due-3",
+    "due-4",
+    "due-5",
+]
+NEW: Final[tuple[Age, ...]] = ("new-1", "new-2", "new-3", "new-4", "new-5")  # in the order of issue
 
 NOW: Final = Instant(1_790_000_000_000, 10_000_000)  # every canonical state is of this moment
 DATE: Final = formatdate(NOW.wall_ms / 1000, usegmt=True)
@@ -26,6 +41,8 @@ SIZE: Final = 16
 
 # Issue and expiry, counted from NOW.
 TIMES: Final[dict[Age, tuple[int, int]]] = {
+    "new-5": (40 * SECOND_MS, DAY_MS + 40 * SECOND_MS),
+    "new-4": (30 * SECOND_MS, DAY_MS + 30 * SECOND_MS),
     "new-3": (20 * SECOND_MS, DAY_MS + 20 * SECOND_MS),
     "new-2": (10 * SECOND_MS, DAY_MS + 10 * SECOND_MS),
     "new-1": (0, DAY_MS),
@@ -35,20 +52,28 @@ TIMES: Final[dict[Age, tuple[int, int]]] = {
     "due-1": (HOUR_MS - DAY_MS + 10 * SECOND_MS, HOUR_MS + 10 * SECOND_MS),
     "due-2": (HOUR_MS - DAY_MS + 20 * SECOND_MS, HOUR_MS + 20 * SECOND_MS),
     "due-3": (HOUR_MS - DAY_MS + 30 * SECOND_MS, HOUR_MS + 30 * SECOND_MS),
+    "due-4": (HOUR_MS - DAY_MS + 40 * SECOND_MS, HOUR_MS + 40 * SECOND_MS),
+    "due-5": (HOUR_MS - DAY_MS + 50 * SECOND_MS, HOUR_MS + 50 * SECOND_MS),
 }
 IN_FORCE: Final[dict[Age, Age]] = {
     "new-1": "fresh",
     "new-2": "fresh",
     "new-3": "fresh",
+    "new-4": "fresh",
+    "new-5": "fresh",
     "short": "due",
     "due-1": "due",
     "due-2": "due",
     "due-3": "due",
+    "due-4": "due",
+    "due-5": "due",
 }
 HOURS_LATER: Final[dict[Age, Age]] = {
     "new-1": "due-1",
     "new-2": "due-2",
     "new-3": "due-3",
+    "new-4": "due-4",
+    "new-5": "due-5",
     "short": "due",
     "fresh": "due",
 }

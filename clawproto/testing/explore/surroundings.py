@@ -4,7 +4,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from attrs import frozen
 
-from clawproto.testing.explore.pool import Age
+from clawproto.testing.explore.pool import NEW, Age
 from clawproto.testing.explore.vocabulary import NONE, Move, Record
 
 Label: TypeAlias = tuple[Any, ...]
@@ -129,9 +129,8 @@ def carried_out(record: Record | None, operation: Operation) -> tuple[Record | N
 
 def minted(state: Global) -> Age:
     """The age of a pair that the server mints now: later than all before it."""
-    if "new-2" in state.ages or "new-3" in state.ages:
-        return "new-3"
-    return "new-2" if "new-1" in state.ages or "short" in state.ages else "new-1"
+    newest = max((NEW.index(age) + 1 for age in state.ages if age in NEW), default=1 if "short" in state.ages else 0)
+    return NEW[min(newest, len(NEW) - 1)]
 
 
 def _own_number(pair: int, known: list[int]) -> int:
