@@ -1,5 +1,6 @@
 """What every test file shares: the rule table, the choice of the JSON reader, and the event loops."""
 
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     from clawproto.wire import json_backend
 
+    # What a shell runs in the background ignores SIGINT, and so would the programs that the tests interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = config.getoption("--json-backend")
     if wanted == "stdlib":
         json_backend.loads = json_backend.stdlib_loads

@@ -214,8 +214,8 @@ class HubServer:
         )
         try:
             await upgraded.prepare(request)
-        except ConnectionResetError:  # it has gone already
-            return upgraded
+        except ConnectionResetError:  # it has gone already, and nobody reads the answer
+            return web.Response(status=400)
         conn = self._number()
         hub_socket = HubSocket(upgraded, request.transport, lambda sent: self._handle(SocketWritten(conn, sent)))
         self._sockets[conn] = hub_socket

@@ -73,9 +73,13 @@ class _Source:
             for start in range(0, len(self._content), _CHUNK):
                 yield self._content[start : start + _CHUNK]
             return
-        async with await anyio.open_file(self._content, "rb") as file:
+        file = await anyio.open_file(self._content, "rb")
+        try:
             while chunk := await file.read(_CHUNK):
                 yield chunk
+        finally:
+            with anyio.CancelScope(shield=True):  # also if the upload was cancelled
+                await file.aclose()
 
     def _tell(self, sent: int) -> None:
         if self._progress is not None:
