@@ -16,6 +16,7 @@ from clawproto_io.errors import LeaseLost
 from clawproto_io.stores import sqlite_filing, sqlite_messages, sqlite_queries
 from clawproto_io.stores.base import HasMessages, LeaseRow
 from clawproto_io.stores.retention import Retention
+from clawproto_io.stores.sqlite_schema import APPLICATION_ID, MIGRATIONS
 from tests.io.message_samples import arrivals, message, send
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +89,28 @@ async def test_a_member_that_was_swept_out_commits_nothing(path: Path) -> None:
         await store.messages.commit([send(2)])
     await accounts.aclose()
     await sweeper.aclose()
+
+
+# --- earlier schemas -----------------------------------------------------------------------------------------------
+
+
+async def test_messages_of_an_earlier_schema_are_those_of_the_user_in_the_record(path: Path) -> None:
+    sends = "INSERT INTO sends (account, trace_id, number, message_id, chat_id, event, payload, created_ms) VALUES"
+    execute(
+        path,
+        *(statement for version in MIGRATIONS[:4] for statement in version),
+        "INSERT INTO accounts (name) VALUES ('default'), ('unpaired')",
+        "INSERT INTO credentials (account, user_id, device_id, base_url, ws_url, access_token, generation)"
+        " VALUES (1, 'usr_1', 'claw1', 'https://h', 'wss://h/ws', 'a', 1)",
+        *(f"{sends} ({account}, 's-1', 1, 'm', 'c', 'message.send', '{{}}', 0)" for account in (1, 2)),
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        "PRAGMA user_version = 4",
+    )
+    for account, user_id in (("default", "usr_1"), ("unpaired", None)):
+        store = SqliteStore(path, account, retention=KEEP)
+        backlog = await store.messages.backlog()
+        assert backlog.user_id == user_id and [kept.trace_id for kept in backlog.sends] == ["s-1"]
+        await store.aclose()
 
 
 # --- many accounts -------------------------------------------------------------------------------------------------
