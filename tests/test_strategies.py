@@ -28,17 +28,20 @@ from clawproto.wire.codec import decode
 from clawproto.wire.values import BadFrame, Frame, MalformedPayload, OpaquePayload
 from tests.hub.harness import World
 
+SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example, HealthCheck.filter_too_much]
+
+
 CATALOGUE = Path(__file__).parents[1] / "docs" / "protocol.md"
 UNIONS = {"events": Event, "effects": Effect, "app_events": AppEvent, "results": Result}
 MEMBERS = [(name, member) for name, union in UNIONS.items() for member in typing.get_args(union)]
-ENOUGH = settings(max_examples=30, suppress_health_check=list(HealthCheck))
+ENOUGH = settings(max_examples=30, suppress_health_check=SLOW)
 
 
 @pytest.mark.parametrize(("union", "member"), MEMBERS, ids=lambda value: getattr(value, "__name__", value))
 def test_every_member_of_every_union_is_drawn(union: str, member: type) -> None:
     drawn = 0
 
-    @settings(max_examples=5, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=5, suppress_health_check=SLOW, database=None)
     @given(claw.values_of(member))
     def draw(value: object) -> None:
         nonlocal drawn
@@ -54,7 +57,7 @@ def test_the_strategy_of_a_union_draws_all_of_it(union: str) -> None:
     seen: set[type] = set()
     strategy: st.SearchStrategy[object] = getattr(claw, union)()
 
-    @settings(max_examples=150, suppress_health_check=list(HealthCheck), database=None, derandomize=True)
+    @settings(max_examples=150, suppress_health_check=SLOW, database=None, derandomize=True)
     @given(st.lists(strategy, min_size=12, max_size=12))
     def draw(values: list[object]) -> None:
         seen.update(type(value) for value in values)
@@ -110,7 +113,7 @@ def test_bad_frames_are_no_frames(data: str | bytes) -> None:
 def test_there_are_damaged_frames_of_every_kind() -> None:
     kinds: set[type] = set()
 
-    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=SLOW)
     @given(claw.damaged_frames())
     def draw(text: str) -> None:
         found = decode(text, 1_000_000)
@@ -135,7 +138,7 @@ def test_a_hub_takes_the_uplinks(uplinks: list[dict[str, object]]) -> None:
 def test_answers_lead_to_every_verdict() -> None:
     verdicts: set[type] = set()
 
-    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=300, database=None, derandomize=True, suppress_health_check=SLOW)
     @given(claw.refresh_answers())
     def draw(answer: HttpAnswer) -> None:
         verdicts.add(type(classify_refresh(answer)))
@@ -162,7 +165,7 @@ def test_clocks_never_run_backwards_on_the_monotonic_side(moments: list[Instant]
     assert all(before.mono_ms <= after.mono_ms for before, after in itertools.pairwise(moments))
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=SLOW)
 @given(claw.configs(), st.none() | claw.credentials(), st.lists(claw.events(), max_size=12), st.data())
 def test_a_session_survives_anything(
     config: Config, stored: Credentials | None, events: list[Event], data: st.DataObject
