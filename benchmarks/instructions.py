@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
 from benchmarks import frames, pure
@@ -29,6 +29,32 @@ Counts: TypeAlias = dict[str, float]
 def count(work: Work) -> int:
     """Instructions that ``work`` executes, after it has run once."""
     work()
+    return _monitored(work) if sys.version_info >= (3, 12) else _traced(work)
+
+
+def _monitored(work: Work) -> int:
+    """By the interpreter's monitoring, which knows the event."""
+    assert sys.version_info >= (3, 12)
+    monitoring, executed = sys.monitoring, 0
+
+    def note(_code: CodeType, _offset: int) -> None:
+        nonlocal executed
+        executed += 1
+
+    monitoring.use_tool_id(monitoring.PROFILER_ID, "clawproto benchmarks")
+    monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, note)
+    monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION)
+    try:
+        work()
+    finally:
+        monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.NO_EVENTS)
+        monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, None)
+        monitoring.free_tool_id(monitoring.PROFILER_ID)
+    return executed
+
+
+def _traced(work: Work) -> int:
+    """By a trace function; from Python 3.12 on not every frame would honour ``f_trace_opcodes``."""
     executed = 0
 
     def local(_frame: FrameType, event: str, _argument: object) -> Any:
