@@ -419,7 +419,8 @@ def test_a_file_of_accounts_is_opened_and_closed_by_the_fleet(api: Api, hub: Hub
             await until(lambda: one.totals.ready + two.totals.ready == 3)
             await anyio.sleep(0.5)
             assert one.totals.ready + two.totals.ready == 3
-        assert await SqliteAccounts(path).members() == {}
+        assert await store.members() == {}
+        await store.aclose()
 
     api.run(main)
 
