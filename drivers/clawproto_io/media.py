@@ -73,13 +73,10 @@ class _Source:
             for start in range(0, len(self._content), _CHUNK):
                 yield self._content[start : start + _CHUNK]
             return
-        file = await anyio.open_file(self._content, "rb")
-        try:
-            while chunk := await file.read(_CHUNK):
+        # Opened and closed on the spot, not on a thread: wherever the upload is cancelled, the file is closed.
+        with self._content.open("rb") as file:
+            while chunk := await anyio.to_thread.run_sync(file.read, _CHUNK):
                 yield chunk
-        finally:
-            with anyio.CancelScope(shield=True):  # also if the upload was cancelled
-                await file.aclose()
 
     def _tell(self, sent: int) -> None:
         if self._progress is not None:

@@ -105,6 +105,10 @@ class TokenModel:
             case StoreFailed(operation) if operation == self.operation:
                 return self._store_failed(mono)
             case StoreConflicted(operation, stored) if operation == self.operation:
+                if self.stage == "save" and self._holds_the_newer(stored):
+                    assert stored is not None
+                    self.generation = stored.generation
+                    return [Persist]
                 return self._sibling(stored)
             case Reloaded(operation, stored) if operation == self.operation and self.stage == "reread":
                 return self._sibling(stored) if self._is_newer(stored) else self._refused()
@@ -161,6 +165,13 @@ class TokenModel:
 
     def _is_newer(self, stored: Credentials | None) -> bool:
         return stored is not None and stored.tokens is not None and stored.tokens != self.pair
+
+    def _holds_the_newer(self, stored: Credentials | None) -> bool:
+        """Of two pairs the one that was issued later counts: it is saved over the other (REF-49)."""
+        if self.held is None or self.held.tokens is None or stored is None or stored.tokens is None:
+            return False
+        ours, theirs = (read_claims(one.access.reveal()).iat_ms for one in (self.held.tokens, stored.tokens))
+        return ours is not None and theirs is not None and ours > theirs
 
     def _sibling(self, stored: Credentials | None) -> list[type]:
         """Another process has rotated: its pair is taken up (REF-45, REF-49)."""
