@@ -139,7 +139,9 @@ class TokenModel:
         return mono >= self.not_before and (self.last_attempt is None or mono >= self.last_attempt + FLOOR)
 
     def _stored(self, generation: int) -> list[type]:
-        if self.stage == "intent":
+        if self.stage == "intent" and self.stopped:  # nothing is on its way yet, and nothing goes out any more
+            self._end("RefreshSkipped")
+        elif self.stage == "intent":
             return [RequestRefresh]
         if self.stage == "save":
             assert self.held is not None
