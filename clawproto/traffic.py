@@ -42,7 +42,6 @@ class Traffic:
     _before: State
     _generation: int
     _user_id: str
-    _device_id: str | None
     _limit: int
     _fixed_due: int
     _sends_due: int
@@ -100,7 +99,6 @@ class Traffic:
             state,
             phase.generation,
             credentials.identity.user_id,
-            state.link.device_id,
             policy.downlink_limit,
             _FAR if fixed is None else fixed,
             _sends_due(state.outbox),
