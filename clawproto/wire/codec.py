@@ -17,7 +17,7 @@ from typing import Final
 from clawproto.json_types import Json
 from clawproto.wire import json_backend
 from clawproto.wire.fragments import KNOWN_KINDS
-from clawproto.wire.json_text import plain, write, write_exactly
+from clawproto.wire.json_text import plain, write, write_exactly, write_flat, write_text
 from clawproto.wire.payloads import read_payload, read_peer
 from clawproto.wire.quick import read_quickly
 from clawproto.wire.structure import optional_integer, optional_string
@@ -149,11 +149,12 @@ def encode_envelope(
     """
     if event in UNROUTED_EVENTS and not (chat_id is None and to_text is None):
         raise ValueError(f"{event} carries neither chat_id nor to (ENV-10)")
-    routing = ("" if chat_id is None else f',"chat_id":{write(chat_id)}') + (
-        "" if to_text is None else f',"to":{to_text}'
+    chat = "" if chat_id is None else f',"chat_id":{write_text(chat_id)}'
+    to = "" if to_text is None else f',"to":{to_text}'
+    return (
+        f'{{"version":"2","event":{write_text(event)},"trace_id":{write_text(trace_id)},"emitted_at":{int(emitted_at)}'
+        f'{chat}{to},"payload":{payload_text}}}'
     )
-    head = f'{{"version":"2","event":{write(event)},"trace_id":{write(trace_id)},"emitted_at":{int(emitted_at)}'
-    return f'{head}{routing},"payload":{payload_text}}}'
 
 
 def encode_connect(
@@ -231,6 +232,9 @@ def encode_message_payload(
     """
     if not 0 < len(message_id.encode("utf-8", "surrogatepass")) <= MESSAGE_ID_LIMIT or "\0" in message_id:
         raise ValueError("a message id has 1 to 512 bytes and no U+0000 (LIM-4)")
+    content = _ordinary_content(mode, fragments, mentions, reply)
+    if content is not None and message_id.isascii():
+        return f'{{"message_id":{write_text(message_id)},{content}'
     plain_fragments, plain_mentions, plain_reply = plain(fragments), plain(mentions), plain(reply)
     _check_fragments(plain_fragments)
     _check_mentions(plain_mentions)
@@ -240,6 +244,23 @@ def encode_message_payload(
     return write_exactly(
         {"message_id": message_id, "message_mode": plain(mode), "message": {"body": body, "context": context}}
     )
+
+
+def _ordinary_content(
+    mode: str, fragments: Sequence[Mapping[str, Json]], mentions: Sequence[Json], reply: object
+) -> str | None:
+    """A payload from ``message_mode`` on, if it is a message of known fragments that mentions nobody and answers
+    nothing; None says nothing about it."""
+    if mode != "normal" or type(mode) is not str or mentions != () or reply is not None:
+        return None
+    written: list[str] = []
+    for fragment in fragments:
+        text = write_flat(fragment)
+        if text is None or fragment.get("kind") not in KNOWN_KINDS or "delta" in fragment:
+            return None
+        written.append(text)
+    body = f'{{"body":{{"fragments":[{",".join(written)}]}},"context":{{"mentions":[],"reply":null}}}}'
+    return f'"message_mode":"normal","message":{body}}}'
 
 
 def encode_ping(*, trace_id: str, emitted_at: int) -> str:
