@@ -7,6 +7,7 @@ Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or o
 from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeAlias
 
+from clawproto.evolving import constructor
 from clawproto.wire.fragments import read_mentions
 from clawproto.wire.json_backend import MAX_DEPTH
 from clawproto.wire.payloads import read_reply
@@ -46,11 +47,6 @@ else:
         width: _Integer | None = None
         height: _Integer | None = None
 
-    class _Peer(msgspec.Struct, gc=False):
-        id: str
-        type: str | None = None
-        nick_name: str | None = None
-
     class _Body(msgspec.Struct, gc=False):
         fragments: list[_Text | _Mention | _Image]
 
@@ -79,8 +75,8 @@ else:
         emitted_at: _Integer | None = None
         chat_id: str | None = None
         chat_type: str | None = None
-        to: _Peer | None = None
-        sender: _Peer | None = None
+        to: Peer | None = None
+        sender: Peer | None = None
         origin_device_id: str | None = None
         seq: _Integer | None = None
         dseq: _Integer | msgspec.UnsetType = msgspec.UNSET  # null would be no integer (R2-31)
@@ -103,22 +99,25 @@ else:
     }
     _decode: Final = msgspec.json.Decoder(_Ordinary).decode
 
+    _make_text: Final = constructor(TextFragment)
+    _make_mention: Final = constructor(MentionFragment)
+    _make_media: Final = constructor(MediaFragment)
+    _make_message: Final = constructor(MessagePayload)
+    _make_ack: Final = constructor(Ack)
+    _make_frame: Final = constructor(Frame)
+
     def _fragment(found: _Text | _Mention | _Image) -> Fragment:
-        if isinstance(found, _Text):
-            return TextFragment(found.text, found.delta)
-        if isinstance(found, _Mention):
-            return MentionFragment(found.user_id, found.display)
-        return MediaFragment("image", found.url, found.name, found.mime, found.size, found.width, found.height)
+        if type(found) is _Text:
+            return _make_text(found.text, found.delta)
+        if type(found) is _Mention:
+            return _make_mention(found.user_id, found.display)
+        assert type(found) is _Image
+        return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _peer(found: _Peer | None) -> Peer | None:
-        return None if found is None else Peer(found.id, found.type, found.nick_name)
-
-    def _payload(found: _Message | _Ack) -> MessagePayload | Ack:
-        if isinstance(found, _Ack):
-            return Ack(found.message_id, found.accepted_at)
-        said, context = found.message, found.message.context
-        fragments = said.body.fragments
-        return MessagePayload(
+    def _payload(found: _Message) -> MessagePayload:
+        said = found.message
+        context, fragments = said.context, said.body.fragments
+        return _make_message(
             found.message_id,
             found.message_mode or "",
             (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
@@ -139,18 +138,20 @@ else:
         if found.version != "2" or text.count("[") + text.count("{") > MAX_DEPTH:
             return None
         dseq = found.dseq
-        return Frame(
+        return _make_frame(
             _EVENTS[type(found)],
-            _payload(found.payload),
+            _make_ack(found.payload.message_id, found.payload.accepted_at)
+            if type(found) is _AckEnvelope
+            else _payload(found.payload),
             found.trace_id or "",
             found.emitted_at,
             found.chat_id,
             found.chat_type,
-            _peer(found.to),
-            _peer(found.sender),
+            found.to,
+            found.sender,
             found.origin_device_id,
             found.seq,
-            dseq if isinstance(dseq, int) else None,
+            None if dseq is msgspec.UNSET else dseq,
             False,
             found.ciphertext_fragments,
         )
