@@ -77,28 +77,30 @@ class Minter:
     """`next_ulid` for many in a row: it changes instead of returning its successor.
 
     Attributes:
-        state: what `next_ulid` would have come to.
+        place: counter, time and tail, as in `IdState`; may be put back to an earlier one.
     """
 
-    __slots__ = ("_counter", "_draw", "_ms", "_tail")
+    __slots__ = ("_draw", "place")
 
     def __init__(self, state: IdState, seed: bytes) -> None:
-        self._counter, self._ms, self._tail = state.counter, state.last_ms, state.last_tail
+        self.place = state.counter, state.last_ms, state.last_tail
         self._draw = entropy.drawer(seed, "ulid", _TAIL_BITS)
 
     def mint(self, wall_ms: int) -> str:
         """The next one. Raises OverflowError as `next_ulid`; nothing has changed then."""
+        counter, last_ms, tail = self.place
         ms = 0 if wall_ms < 0 else min(_MAX_MS, wall_ms)
-        if ms > self._ms:
-            tail = self._draw(self._counter)
+        if ms > last_ms:
+            tail = self._draw(counter)
         else:
-            ms, tail = _after(self._ms, self._tail)
-        self._counter, self._ms, self._tail = self._counter + 1, ms, tail
+            ms, tail = _after(last_ms, tail)
+        self.place = counter + 1, ms, tail
         return _text(ms, tail)
 
     @property
     def state(self) -> IdState:
-        return IdState(self._counter, self._ms, self._tail)
+        """What `next_ulid` would have come to."""
+        return IdState(*self.place)
 
 
 def message_id(state: IdState, seed: bytes, wall_ms: int) -> tuple[IdState, str]:

@@ -1,7 +1,7 @@
 """The events that make up most of a session's life, messages and acks in both directions, at little cost.
 
-Rules: those of `clawproto.inbox`, which this does once more for the ordinary case: SEND-19, R2-6 to R2-13, DEL-1. Sends
-and acks are left to the outbox.
+Rules: those of `clawproto.inbox`, which this does once more for the ordinary case: SEND-19, R2-6 to R2-13, DEL-1. What
+is ours, and the acks to it, is in `clawproto.traffic_out`.
 
     State ---- begin ----> Traffic: receive, settle, send, ack, … ---- state ----> State
                live, v2,                                            anything else happens, something
@@ -15,11 +15,12 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 
 from attrs import define
 
-from clawproto import outbox, outbox_answers
+from clawproto import outbox
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
 from clawproto.events import FrameReceived, Send, Settle
 from clawproto.evolving import evolve
+from clawproto.ids import Minter
 from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, fingerprint, receipt
 from clawproto.inbox_state import Known, Place
 from clawproto.instant import Instant
@@ -28,11 +29,10 @@ from clawproto.outbox_state import OutboxState
 from clawproto.recent import Recent
 from clawproto.state import State
 from clawproto.timing import earliest
+from clawproto.traffic_out import FAR, SendTraffic
 from clawproto.turn import Counters, Turn
-from clawproto.wire.codec import decode_message
-from clawproto.wire.values import Ack, Frame, MessagePayload
-
-_FAR = 1 << 62
+from clawproto.wire.codec import decode_traffic
+from clawproto.wire.values import MessagePayload
 
 
 @define
@@ -62,7 +62,7 @@ class Traffic:
     _remembered: int
     _receipts: bool
     _counters: Counters
-    _outbox: OutboxState
+    _sends: SendTraffic | None = None  # begun with the first of them
 
     @staticmethod
     def begin(state: State) -> "Traffic | None":
@@ -100,9 +100,9 @@ class Traffic:
             phase.generation,
             credentials.identity.user_id,
             policy.downlink_limit,
-            _FAR if fixed is None else fixed,
+            FAR if fixed is None else fixed,
             _sends_due(state.outbox),
-            _FAR if proactive is None else proactive,
+            FAR if proactive is None else proactive,
             stream.last,
             stream.mark,
             phase.heard_at,
@@ -112,20 +112,19 @@ class Traffic:
             state.inbox.known,
             {},
             [],
-            _FAR if state.deadline is None else state.deadline,
+            FAR if state.deadline is None else state.deadline,
             policy.ping_after_ms,
             policy.ack_debounce_ms,
             policy.replay_idle_ms,
             policy.remembered_messages,
             state.config.capabilities.delivery_receipt,
             state.counters,
-            state.outbox,
         )
 
     @property
     def deadline(self) -> int | None:
         """As `State.deadline`."""
-        return None if self._deadline == _FAR else self._deadline
+        return None if self._deadline == FAR else self._deadline
 
     def handle(self, event: FrameReceived | Settle | Send, now: Instant) -> tuple[Effect, ...] | None:
         """Do what ``step`` would do, if this is ordinary and nothing else is due; else None."""
@@ -139,12 +138,12 @@ class Traffic:
         """A frame, if it is a message that was never seen before and came in turn."""
         if event.generation != self._generation:
             return None
-        frame = decode_message(event.data, self._limit)
+        frame = decode_traffic(event.data, self._limit)
         if frame is None:
             return None
+        if isinstance(frame, tuple):
+            return self._acknowledged(*frame, now)
         message, sender, number = frame.payload, frame.sender, self._last + 1
-        if type(message) is Ack:
-            return self._acknowledged(frame, message, now)
         if type(message) is not MessagePayload or frame.dseq != number or sender is None:
             return None
         sender_id, message_id, before = sender.id, message.message_id, self._before
@@ -172,9 +171,11 @@ class Traffic:
         )
         done: tuple[Effect, ...] = (Emit(told, delivery),)
         if self._receipts and sender_id:
-            turn = Turn(before.config, self._counters, now)
+            turn = Turn(before.config, self._numbers(), now)
             receipt(self._generation, frame, sender_id, message_id, turn)
             self._counters, done = turn.counters, (*turn.effects, *done)
+            if self._sends is not None:
+                self._sends.minter = Minter(turn.counters.ids, before.config.seed)
             known = Known(fingerprint(message), not message.stream_merged, delivery, self._generation)
         else:
             known = Known(fingerprint(message), not message.stream_merged, delivery)
@@ -190,29 +191,39 @@ class Traffic:
         if self._replay_until is not None:
             self._replay_until = mono + self._replay_idle
 
-    def _acknowledged(self, frame: Frame, ack: Ack, now: Instant) -> tuple[Effect, ...] | None:
+    def _outgoing(self) -> SendTraffic | None:
+        if self._sends is None:
+            before = self._before
+            self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._counters.ids)
+        return self._sends
+
+    def _numbers(self) -> Counters:
+        """All that were given out so far."""
+        return self._counters if self._sends is None else evolve(self._counters, ids=self._sends.minter.state)
+
+    def _acknowledged(
+        self, trace_id: str, message_id: str | None, accepted_at: int | None, now: Instant
+    ) -> tuple[Effect, ...] | None:
         """An ack of a message; acks bear no stamp."""
-        before = self._outbox
-        if frame.dseq is not None or outbox_answers.awaited_slot(before, frame.trace_id) is not None:
+        sends = self._sends or self._outgoing()
+        done = None if sends is None else sends.acknowledged(trace_id, message_id, accepted_at)
+        if sends is None or done is None:
             return None
-        turn = Turn(self._before.config, self._counters, now)
-        after = outbox_answers.acknowledged(before, frame.trace_id, ack, turn)
-        return self._sent(after, turn, heard=True)
+        self._sends_due = sends.due
+        self._heard(now.mono_ms)
+        self._arm()
+        return done
 
     def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """A message of ours."""
-        turn = Turn(self._before.config, self._counters, now)
-        return self._sent(outbox.send(self._outbox, command, self._generation, turn), turn, heard=False)
-
-    def _sent(self, after: OutboxState, turn: Turn, *, heard: bool) -> tuple[Effect, ...] | None:
-        due = _sends_due(after)
-        if due <= turn.mono:
-            return None  # the message store comes first
-        self._outbox, self._counters, self._sends_due = after, turn.counters, due
-        if heard:
-            self._heard(turn.mono)
-        self._arm()
-        return tuple(turn.effects)
+        sends = self._sends or self._outgoing()
+        done = None if sends is None else sends.send(command, now)
+        if sends is None or done is None:
+            return None
+        if sends.due != self._sends_due:
+            self._sends_due = sends.due
+            self._arm()
+        return done
 
     def _settle(self, delivery: int, now: Instant) -> tuple[Effect, ...] | None:
         """The application is done with the event that comes next in the stream."""
@@ -265,11 +276,10 @@ class Traffic:
             )
         if self._replay_until != inbox.replay_until:
             inbox = evolve(inbox, replay_until=self._replay_until)
-        return evolve(
-            before, counters=self._counters, deadline=self.deadline, link=link, inbox=inbox, outbox=self._outbox
-        )
+        sent = before.outbox if self._sends is None else self._sends.state()
+        return evolve(before, counters=self._numbers(), deadline=self.deadline, link=link, inbox=inbox, outbox=sent)
 
 
 def _sends_due(sends: OutboxState) -> int:
     due = outbox.deadline(sends)
-    return _FAR if due is None else due
+    return FAR if due is None else due

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.wire import codec, json_backend
-from clawproto.wire.codec import decode, decode_message
+from clawproto.wire.codec import decode, decode_traffic
 from clawproto.wire.quick import msgspec_read
 from clawproto.wire.values import Ack, BadFrame, Frame, MessagePayload
 
@@ -159,9 +159,44 @@ def test_too_deep_for_one_is_too_deep_for_both() -> None:
 
 def test_messages_by_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without msgspec a message is known by how it begins; nothing is decoded twice for others."""
-    monkeypatch.setattr(codec, "read_quickly", None)
+    monkeypatch.setattr(codec, "read_traffic", None)
     for written in (json.dumps(GOOD), json.dumps(GOOD).encode()):
-        assert decode_message(written, LIMIT) == slowly(written)
-    for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.'):
-        assert decode_message(other, LIMIT) is None
-    assert decode_message(json.dumps(GOOD), 10) is None
+        assert decode_traffic(written, LIMIT) == slowly(written)
+    for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.', '"message.ack"', "[1]"):
+        assert decode_traffic(other, LIMIT) is None
+    assert decode_traffic(json.dumps(GOOD), 10) is None
+
+
+@settings(deadline=None, max_examples=300)
+@given(frames, one_of({"message_id": text, "accepted_at": integer}), st.booleans(), st.booleans())
+@pytest.mark.rule("ENV-13", "ENV-14", "R2-31")
+def test_acks_are_read_alike(frame: Json, payload: Json, with_stamp: bool, stdlib: bool) -> None:
+    """The short form of an ack says what its frame says; a stamp in any form is left to the frame."""
+    assert isinstance(frame, dict)
+    source = {**frame, "event": "message.ack", "payload": payload}
+    if not with_stamp:
+        source.pop("dseq", None)
+    written = json.dumps({"event": source.pop("event"), **source})
+    whole = slowly(written)
+    with pytest.MonkeyPatch.context() as patch:
+        if stdlib:
+            patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
+        found = decode_traffic(written, LIMIT)
+    if isinstance(found, tuple):
+        assert isinstance(whole, Frame) and isinstance(whole.payload, Ack)
+        assert found == (whole.trace_id, whole.payload.message_id, whole.payload.accepted_at)
+        assert whole.dseq is None and not whole.dseq_malformed
+    elif found is not None:
+        assert found == whole and whole.dseq is not None
+    elif stdlib:
+        assert isinstance(whole, BadFrame) or "dseq" in source
+
+
+def test_an_ack_has_a_short_form() -> None:
+    """Else everything above would pass without it."""
+    ack = '{"version":"2","event":"message.ack","trace_id":"s-1","payload":{"message_id":"msg-1","accepted_at":5}}'
+    for written in (ack, ack.encode()):
+        assert decode_traffic(written, LIMIT) == ("s-1", "msg-1", 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
+        assert decode_traffic(ack, LIMIT) == ("s-1", "msg-1", 5)

@@ -19,7 +19,7 @@ from clawproto.wire import json_backend
 from clawproto.wire.fragments import KNOWN_KINDS
 from clawproto.wire.json_text import plain, write, write_exactly, write_flat, write_text
 from clawproto.wire.payloads import read_payload, read_peer
-from clawproto.wire.quick import read_quickly
+from clawproto.wire.quick import Answer, read_quickly, read_traffic
 from clawproto.wire.structure import optional_integer, optional_string
 from clawproto.wire.values import BadFrame, Frame
 
@@ -30,7 +30,8 @@ EXCERPT_LIMIT: Final = 200
 
 _BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
 _MARK: Final = '"message.'
-_MARK_BYTES: Final = _MARK.encode()
+_ACK: Final = '"message.ack"'
+_NOTHING: Final[dict[str, Json]] = {}
 
 # --- downlinks -----------------------------------------------------------------------------------------------------
 
@@ -96,17 +97,39 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     )
 
 
-def decode_message(data: str | bytes, limit: int) -> Frame | None:
-    """The frame, if it looks like a message and is quickly read: None says nothing about it."""
+def decode_traffic(data: str | bytes, limit: int) -> Frame | Answer | None:
+    """What looks like a message or an ack, if it is quickly read: None says nothing about it."""
     if _exceeds(data, limit):
         return None
-    if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
-        return read_quickly(data)
-    beginning = data[:_BEGINNING]
-    if not (_MARK in beginning if isinstance(beginning, str) else _MARK_BYTES in beginning):
+    if read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
+        return read_traffic(data)
+    beginning = data[:_BEGINNING] if isinstance(data, str) else data[:_BEGINNING].decode("utf-8", "replace")
+    if _ACK in beginning:
+        return _read_ack(data)
+    if _MARK not in beginning:
         return None
     frame = decode(data, limit)
     return frame if isinstance(frame, Frame) else None
+
+
+def _read_ack(data: str | bytes) -> Answer | None:
+    """An ack without a stamp, else None."""
+    try:
+        source = json_backend.loads(data)
+    except json_backend.NotJson:
+        return None
+    if type(source) is not dict or "dseq" in source:
+        return None
+    get = source.get
+    if get("event") != "message.ack" or get("version") != VERSION:
+        return None
+    payload = get("payload")
+    get_part = payload.get if type(payload) is dict else _NOTHING.get
+    return (
+        optional_string(get("trace_id")) or "",
+        optional_string(get_part("message_id")),
+        optional_integer(get_part("accepted_at")),
+    )
 
 
 # --- uplinks -------------------------------------------------------------------------------------------------------
@@ -232,25 +255,40 @@ def encode_message_payload(
     """
     if not 0 < len(message_id.encode("utf-8", "surrogatepass")) <= MESSAGE_ID_LIMIT or "\0" in message_id:
         raise ValueError("a message id has 1 to 512 bytes and no U+0000 (LIM-4)")
+    if message_id.isascii():
+        return f'{{"message_id":{write_text(message_id)},{encode_content(mode, fragments, mentions, reply)}'
+    return write_exactly({"message_id": message_id, **_content(mode, fragments, mentions, reply)})
+
+
+def encode_content(
+    mode: str,
+    fragments: Sequence[Mapping[str, Json]],
+    mentions: Sequence[Json],
+    reply: Mapping[str, Json] | None,
+) -> str:
+    """What follows ``{"message_id":…,`` in `encode_message_payload`, if the id is ASCII. Arguments as there.
+
+    Raises:
+        ValueError: as there, but for the id.
+    """
     content = _ordinary_content(mode, fragments, mentions, reply)
-    if content is not None and message_id.isascii():
-        return f'{{"message_id":{write_text(message_id)},{content}'
+    return write_exactly(_content(mode, fragments, mentions, reply))[1:] if content is None else content
+
+
+def _content(mode: str, fragments: object, mentions: object, reply: object) -> dict[str, Json]:
     plain_fragments, plain_mentions, plain_reply = plain(fragments), plain(mentions), plain(reply)
     _check_fragments(plain_fragments)
     _check_mentions(plain_mentions)
     _check_reply(plain_reply)
     body: Json = {"fragments": plain_fragments}
     context: Json = {"mentions": plain_mentions, "reply": plain_reply}
-    return write_exactly(
-        {"message_id": message_id, "message_mode": plain(mode), "message": {"body": body, "context": context}}
-    )
+    return {"message_mode": plain(mode), "message": {"body": body, "context": context}}
 
 
 def _ordinary_content(
     mode: str, fragments: Sequence[Mapping[str, Json]], mentions: Sequence[Json], reply: object
 ) -> str | None:
-    """A payload from ``message_mode`` on, if it is a message of known fragments that mentions nobody and answers
-    nothing; None says nothing about it."""
+    """The same for a message of known fragments that mentions nobody and answers nothing, else None."""
     if mode != "normal" or type(mode) is not str or mentions != () or reply is not None:
         return None
     written: list[str] = []

@@ -23,11 +23,15 @@ from clawproto.wire.values import (
 )
 
 Read: TypeAlias = Callable[[str | bytes], Frame | None]
+Answer: TypeAlias = tuple[str, str | None, int | None]
+"""An ack without a stamp: trace id, message id, time of acceptance."""
+ReadTraffic: TypeAlias = Callable[[str | bytes], Frame | Answer | None]
 
 try:
     import msgspec
 except ImportError:
     read_quickly: Read | None = None
+    read_traffic: ReadTraffic | None = None
 else:
     _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # ENV-14
 
@@ -127,21 +131,23 @@ else:
             found.metadata,
         )
 
-    def msgspec_read(data: str | bytes) -> Frame | None:
-        """The frame, if it is an ordinary message or ack."""
+    def _ordinary(data: str | bytes) -> _Ordinary | None:
         try:
             # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
             text = data if isinstance(data, str) else data.decode()
-            found = _decode(text)
+            found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return None
         if found.version != "2" or text.count("[") + text.count("{") > MAX_DEPTH:
             return None
+        return found
+
+    def _frame(found: _Ordinary) -> Frame:
         dseq = found.dseq
         return _make_frame(
             _EVENTS[type(found)],
             _make_ack(found.payload.message_id, found.payload.accepted_at)
-            if type(found) is _AckEnvelope
+            if isinstance(found, _AckEnvelope)
             else _payload(found.payload),
             found.trace_id or "",
             found.emitted_at,
@@ -156,4 +162,20 @@ else:
             found.ciphertext_fragments,
         )
 
+    def msgspec_read(data: str | bytes) -> Frame | None:
+        """The frame, if it is an ordinary message or ack."""
+        found = _ordinary(data)
+        return None if found is None else _frame(found)
+
+    def msgspec_read_traffic(data: str | bytes) -> Frame | Answer | None:
+        """The same; of an ack without a stamp only what counts."""
+        found = _ordinary(data)
+        if found is None:
+            return None
+        if isinstance(found, _AckEnvelope) and found.dseq is msgspec.UNSET:
+            payload = found.payload
+            return found.trace_id or "", payload.message_id, payload.accepted_at
+        return _frame(found)
+
     read_quickly = msgspec_read
+    read_traffic = msgspec_read_traffic
