@@ -4,8 +4,8 @@ Rules: those of `clawproto.outbox` and `clawproto.outbox_answers`, which this do
 SEND-1, SEND-5, SEND-6, SEND-8, SEND-11, SEND-12, SEND-13, SEND-15, ROUTE-7, LIM-3.
 
     OutboxState ---- begin ----> SendTraffic: send, acknowledged, … ---- state ----> OutboxState
-                  no store,        fresh: taken up since, and not decided              less what is gone,
-                  no gates         gone:  of the former ones, decided since            and what is fresh
+                 no store,         fresh: taken up since, and not decided              less what is gone,
+                 no queue          gone:  of the former ones, decided since            and what is fresh
 
 What came and went in between leaves no trace in the maps, so a send that is answered soon costs the same however many
 others are under way. An answer of None means that nothing has been done.
@@ -13,7 +13,6 @@ others are under way. An answer of None means that nothing has been done.
 
 from collections.abc import Iterator
 
-from clawproto import outbox
 from clawproto.app_events import AckAnomaly, SendSettled
 from clawproto.config import Config
 from clawproto.effects import Effect, Emit, Resolve, SendFrame
@@ -23,7 +22,6 @@ from clawproto.gates import CHAT_PREFIX
 from clawproto.ids import IdState, Minter
 from clawproto.instant import Instant
 from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState
-from clawproto.persistent import IntMap
 from clawproto.results import Receipt
 from clawproto.wire.codec import encode_content, encode_envelope
 from clawproto.wire.json_text import write
@@ -42,7 +40,7 @@ class SendTraffic:
     """What sends and acks change, kept aside. Private to `clawproto.traffic`.
 
     Attributes:
-        due: as `outbox.deadline`, `FAR` for None.
+        due: monotonic ms of the next ack deadline, `FAR` if there is none.
         minter: of ids; shared with whoever mints besides.
     """
 
@@ -89,10 +87,10 @@ class SendTraffic:
 
     @staticmethod
     def begin(before: OutboxState, config: Config, generation: int, ids: IdState) -> "SendTraffic | None":
-        """Take over, unless each message is to be in the message store first, or something but an answer is due."""
-        due = outbox.deadline(before)
-        traffic = None if config.keep_sends else SendTraffic(before, config, generation, ids)
-        return traffic if traffic is not None and traffic.due == (FAR if due is None else due) else None
+        """Take over, unless each message is to be in the message store first, or some wait to be transmitted."""
+        if config.keep_sends or len(before.queued):
+            return None
+        return SendTraffic(before, config, generation, ids)
 
     def send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """Transmit a message under an id of its own."""
@@ -203,12 +201,7 @@ class SendTraffic:
             by_trace=before.by_trace.changed({entry.trace_id for entry in events}, self._by_trace),
             by_message=before.by_message.changed({entry.message_id for entry in events}, self._by_message),
             due=before.due.changed(self._ended, self._dues),
-            queued=_without(before.queued, gone),
-            told=_without(before.told, gone),
+            told=before.told.changed(numbers, {}) if len(before.told) else before.told,
             next_number=self._next_number,
             next_due=self._next_due,
         )
-
-
-def _without(numbers: IntMap[None], gone: dict[int, Entry]) -> IntMap[None]:
-    return numbers.changed(gone.keys(), {}) if len(numbers) else numbers
