@@ -1,6 +1,7 @@
 """The quick reader of messages and acks: whatever it answers, the ordinary reader answers as well."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -61,6 +62,7 @@ message = one_of(
             {
                 "body": one_of({"fragments": st.one_of(st.lists(fragment, max_size=3), anything)}),
                 "context": one_of({"mentions": st.lists(st.one_of(fragment, text), max_size=2), "reply": anything}),
+                "streaming": one_of({"status": text, "sequence": integer, "started_at": integer}),
             }
         ),
         "stream_merged": st.one_of(st.booleans(), st.none()),
@@ -134,7 +136,7 @@ GOOD: dict[str, Json] = {
 def test_ordinary_frames_are_read_quickly(as_bytes: bool) -> None:
     for frame, kind in [
         (GOOD, MessagePayload),
-        ({**GOOD, "event": "message.reply", "unknown": [1.5]}, MessagePayload),
+        ({**GOOD, "event": "message.reply", "ciphertext_fragments": [1.5]}, MessagePayload),
         ({"version": "2", "event": "message.ack", "payload": {"message_id": "msg-1", "accepted_at": 5}}, Ack),
     ]:
         written = json.dumps(frame)
@@ -144,7 +146,16 @@ def test_ordinary_frames_are_read_quickly(as_bytes: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": "1"}, {"dseq": None}, {"dseq": 2**63}, {"sender": {}}, {"to": 1}, {"event": "message.x"}]
+    "change",
+    [
+        {"version": "1"},
+        {"dseq": None},
+        {"dseq": 2**63},
+        {"sender": {}},
+        {"to": 1},
+        {"event": "message.x"},
+        {"later": 1},
+    ],
 )
 def test_what_is_not_ordinary_is_left_to_the_other(change: dict[str, Json]) -> None:
     assert msgspec_read(json.dumps({**GOOD, **change})) is None
@@ -155,6 +166,31 @@ def test_too_deep_for_one_is_too_deep_for_both() -> None:
     assert msgspec_read(deep) is None
     assert slowly(deep) == decode(deep, LIMIT)
     assert isinstance(decode(deep, LIMIT), BadFrame)
+
+
+@pytest.mark.parametrize("part", ["ciphertext_fragments", "metadata", "mentions", "reply"])
+def test_what_is_untyped_may_not_nest_too_deeply(part: str) -> None:
+    payload: Any = {
+        "message_id": "msg-1",
+        "message": {"body": {"fragments": []}, "context": {"mentions": [], "reply": None}},
+    }
+    frame: dict[str, Json] = {**GOOD, "payload": payload}
+    place = (
+        frame if part == "ciphertext_fragments" else payload if part == "metadata" else payload["message"]["context"]
+    )
+    for depth, quickly in ((20, True), (100, False)):
+        inner: Json = []
+        for _ in range(depth):
+            inner = [inner]
+        place[part] = inner if part in ("ciphertext_fragments", "mentions") else {"x": inner}
+        written = json.dumps(frame)
+        assert check(written) is quickly
+        assert isinstance(decode(written, LIMIT), Frame if quickly else BadFrame)
+
+
+def test_brackets_in_a_text_are_no_depth() -> None:
+    said = {"message_id": "m", "message": {"body": {"fragments": [{"kind": "text", "text": "{[" * 500}]}}}
+    assert check(json.dumps({**GOOD, "payload": said}))
 
 
 def test_messages_by_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,9 +36,9 @@ _MARK_BYTES: Final = _MARK.encode()
 
 
 def _exceeds(data: str | bytes, limit: int) -> bool:
-    """Whether ``data`` takes more than ``limit`` bytes as UTF-8, counted only where the length leaves it open."""
+    """Whether ``data`` takes more than ``limit`` bytes as UTF-8; never if three times its length does not."""
     length = len(data)
-    if length * 3 <= limit or length > limit or isinstance(data, bytes):
+    if length > limit or isinstance(data, bytes):
         return length > limit
     return len(data.encode("utf-8", "surrogatepass")) > limit
 
@@ -60,7 +60,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     Returns:
         A `Frame`, whose payload may be a `MalformedPayload`; or a `BadFrame`, to be counted and dropped (ENV-12).
     """
-    if _exceeds(data, limit):
+    if len(data) * 3 > limit and _exceeds(data, limit):
         return BadFrame("too-long", excerpt(data))
     if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
         quick = read_quickly(data)
@@ -98,7 +98,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
 
 def decode_message(data: str | bytes, limit: int) -> Frame | None:
     """The frame, if it looks like a message and is quickly read: None says nothing about it."""
-    if _exceeds(data, limit):
+    if len(data) * 3 > limit and _exceeds(data, limit):
         return None
     if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
         return read_quickly(data)

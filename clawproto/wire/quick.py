@@ -5,7 +5,7 @@ Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or o
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 from clawproto.evolving import constructor
 from clawproto.wire.fragments import read_mentions
@@ -31,15 +31,18 @@ except ImportError:
 else:
     _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # ENV-14
 
-    class _Text(msgspec.Struct, tag_field="kind", tag="text", gc=False):
+    class _Object(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+        """An object that holds what is known and nothing else, so that nothing is passed over unseen."""
+
+    class _Text(_Object, tag_field="kind", tag="text"):
         text: str
         delta: str | None = None
 
-    class _Mention(msgspec.Struct, tag_field="kind", tag="mention", gc=False):
+    class _Mention(_Object, tag_field="kind", tag="mention"):
         user_id: str | None = None
         display: str | None = None
 
-    class _Image(msgspec.Struct, tag_field="kind", tag="image", gc=False):
+    class _Image(_Object, tag_field="kind", tag="image"):
         url: str
         name: str | None = None
         mime: str | None = None
@@ -47,48 +50,61 @@ else:
         width: _Integer | None = None
         height: _Integer | None = None
 
-    class _Body(msgspec.Struct, gc=False):
+    class _Peer(_Object):
+        id: str
+        type: str | None = None
+        nick_name: str | None = None
+
+    class _Body(_Object):
         fragments: list[_Text | _Mention | _Image]
 
-    class _Context(msgspec.Struct, gc=False):
+    class _Context(_Object):
         mentions: list[Any] | None = None
         reply: dict[str, Any] | None = None
 
-    class _Said(msgspec.Struct, gc=False):
+    class _Streaming(_Object):  # says nothing of a message that is whole (SEND-10)
+        status: str | None = None
+        sequence: _Integer | None = None
+        mutation_policy: str | None = None
+        started_at: _Integer | None = None
+        completed_at: _Integer | None = None
+
+    class _Said(_Object):
         body: _Body
         context: _Context | None = None
+        streaming: _Streaming | None = None
 
-    class _Message(msgspec.Struct, gc=False):
+    class _Message(_Object):
         message_id: str
         message: _Said
-        message_mode: str | None = None
-        stream_merged: bool | None = None
+        message_mode: str = ""
+        stream_merged: bool = False
         metadata: dict[str, Any] | None = None
 
-    class _Ack(msgspec.Struct, gc=False):
+    class _Ack(_Object):
         message_id: str | None = None
         accepted_at: _Integer | None = None
 
-    class _Envelope(msgspec.Struct, tag_field="event", gc=False):
+    class _Envelope(_Object, tag_field="event"):
         version: str
-        trace_id: str | None = None
+        trace_id: str = ""
         emitted_at: _Integer | None = None
         chat_id: str | None = None
         chat_type: str | None = None
-        to: Peer | None = None
-        sender: Peer | None = None
+        to: _Peer | None = None
+        sender: _Peer | None = None
         origin_device_id: str | None = None
         seq: _Integer | None = None
-        dseq: _Integer | msgspec.UnsetType = msgspec.UNSET  # null would be no integer (R2-31)
+        dseq: _Integer = cast(int, None)  # absent, or an integer: null would be no integer (R2-31)
         ciphertext_fragments: Any = None
 
-    class _SendEnvelope(_Envelope, tag="message.send", gc=False, kw_only=True):
+    class _SendEnvelope(_Envelope, tag="message.send", kw_only=True):
         payload: _Message
 
-    class _ReplyEnvelope(_Envelope, tag="message.reply", gc=False, kw_only=True):
+    class _ReplyEnvelope(_Envelope, tag="message.reply", kw_only=True):
         payload: _Message
 
-    class _AckEnvelope(_Envelope, tag="message.ack", gc=False, kw_only=True):
+    class _AckEnvelope(_Envelope, tag="message.ack", kw_only=True):
         payload: _Ack
 
     _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope
@@ -103,6 +119,7 @@ else:
     _make_mention: Final = constructor(MentionFragment)
     _make_media: Final = constructor(MediaFragment)
     _make_message: Final = constructor(MessagePayload)
+    _make_peer: Final = constructor(Peer)
     _make_ack: Final = constructor(Ack)
     _make_frame: Final = constructor(Frame)
 
@@ -114,17 +131,28 @@ else:
         assert type(found) is _Image
         return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _payload(found: _Message) -> MessagePayload:
+    def _is_shallow(text: str) -> bool:
+        """Whether what is untyped cannot nest too deeply; everything else has a bounded depth."""
+        return text.count("[") + text.count("{") <= MAX_DEPTH
+
+    def _payload(found: _Message, text: str) -> MessagePayload | None:
         said = found.message
-        context, fragments = said.context, said.body.fragments
+        context, fragments, metadata, mentions, reply = said.context, said.body.fragments, found.metadata, (), None
+        if context is not None and (context.mentions or context.reply is not None):
+            if not _is_shallow(text):
+                return None
+            mentions = read_mentions(context.mentions) if context.mentions else ()
+            reply = None if context.reply is None else read_reply(context.reply)
+        if metadata is not None and not _is_shallow(text):
+            return None
         return _make_message(
             found.message_id,
-            found.message_mode or "",
+            found.message_mode,
             (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
-            read_mentions(context.mentions) if context is not None and context.mentions else (),
-            read_reply(context.reply) if context is not None and context.reply is not None else None,
-            found.stream_merged is True,
-            found.metadata,
+            mentions,
+            reply,
+            found.stream_merged,
+            metadata,
         )
 
     def msgspec_read(data: str | bytes) -> Frame | None:
@@ -135,23 +163,25 @@ else:
             found = _decode(text)
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return None
-        if found.version != "2" or text.count("[") + text.count("{") > MAX_DEPTH:
+        if found.version != "2" or (found.ciphertext_fragments is not None and not _is_shallow(text)):
             return None
-        dseq = found.dseq
+        if type(found) is _AckEnvelope:
+            payload = _make_ack(found.payload.message_id, found.payload.accepted_at)
+        elif (payload := _payload(found.payload, text)) is None:
+            return None
+        to, sender = found.to, found.sender
         return _make_frame(
             _EVENTS[type(found)],
-            _make_ack(found.payload.message_id, found.payload.accepted_at)
-            if type(found) is _AckEnvelope
-            else _payload(found.payload),
-            found.trace_id or "",
+            payload,
+            found.trace_id,
             found.emitted_at,
             found.chat_id,
             found.chat_type,
-            found.to,
-            found.sender,
+            None if to is None else _make_peer(to.id, to.type, to.nick_name),
+            None if sender is None else _make_peer(sender.id, sender.type, sender.nick_name),
             found.origin_device_id,
             found.seq,
-            None if dseq is msgspec.UNSET else dseq,
+            found.dseq,
             False,
             found.ciphertext_fragments,
         )
