@@ -5,6 +5,7 @@ replayed draws the same numbers, in any process.
 """
 
 import hashlib
+from collections.abc import Callable
 
 
 def _draw(seed: bytes, label: str, counter: int, size: int) -> int:
@@ -33,3 +34,21 @@ def bits(seed: bytes, label: str, counter: int, n: int) -> int:
 def unit(seed: bytes, label: str, counter: int) -> float:
     """A uniform random number, at least 0 and below 1. Arguments as in `bits`."""
     return bits(seed, label, counter, 53) / 2**53
+
+
+def drawer(seed: bytes, label: str, n: int) -> Callable[[int], int]:
+    """`bits` as a function of the counter alone, for many draws: what is the same in all of them is done once.
+
+    Raises:
+        ValueError: as `bits`.
+    """
+    bits(seed, label, 0, n)
+    size = -(-n // 8)
+    begun = hashlib.blake2b(label.encode("utf-8", "surrogatepass") + b"\0", key=seed, digest_size=size)
+
+    def draw(counter: int) -> int:
+        hasher = begun.copy()
+        hasher.update(b"%d" % counter)
+        return int.from_bytes(hasher.digest(), "big") >> (size * 8 - n)
+
+    return draw

@@ -13,8 +13,9 @@ from clawproto import entropy
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]
-_SHIFTS: Final = range(120, -1, -10)  # 26 characters of 5 bits, two at a time
 _TAIL_BITS: Final = 80
+_TAIL: Final = 2**_TAIL_BITS - 1
+_HALF: Final = 2**40 - 1
 _MAX_MS: Final = 2**48 - 1
 _MESSAGE_ID: Final = re.compile(r"msg-[0-7][0-9A-HJKMNP-TV-Z]{25}")
 
@@ -34,8 +35,23 @@ class IdState:
     last_tail: int = 0
 
 
-def _text(number: int) -> str:
-    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])
+def _text(ms: int, tail: int) -> str:
+    """26 characters of 5 bits, two at a time; small integers are shifted quicker."""
+    pairs, high, low = _PAIRS, tail >> 40, tail & _HALF
+    return (
+        f"{pairs[ms >> 40]}{pairs[ms >> 30 & 1023]}{pairs[ms >> 20 & 1023]}{pairs[ms >> 10 & 1023]}{pairs[ms & 1023]}"
+        f"{pairs[high >> 30]}{pairs[high >> 20 & 1023]}{pairs[high >> 10 & 1023]}{pairs[high & 1023]}"
+        f"{pairs[low >> 30]}{pairs[low >> 20 & 1023]}{pairs[low >> 10 & 1023]}{pairs[low & 1023]}"
+    )
+
+
+def _after(ms: int, tail: int) -> tuple[int, int]:
+    """Time and tail of the ULID that is greater by one. Raises OverflowError after the last one."""
+    if tail < _TAIL:
+        return ms, tail + 1
+    if ms == _MAX_MS:
+        raise OverflowError("no ULID is left")
+    return ms + 1, 0
 
 
 def next_ulid(state: IdState, seed: bytes, wall_ms: int) -> tuple[IdState, str]:
@@ -53,11 +69,38 @@ def next_ulid(state: IdState, seed: bytes, wall_ms: int) -> tuple[IdState, str]:
     if ms > state.last_ms:
         tail = entropy.bits(seed, "ulid", state.counter, _TAIL_BITS)
     else:
-        number = (state.last_ms << _TAIL_BITS) + state.last_tail + 1
-        ms, tail = number >> _TAIL_BITS, number & (2**_TAIL_BITS - 1)
-        if ms > _MAX_MS:
-            raise OverflowError("no ULID is left")
-    return IdState(state.counter + 1, ms, tail), _text(ms << _TAIL_BITS | tail)
+        ms, tail = _after(state.last_ms, state.last_tail)
+    return IdState(state.counter + 1, ms, tail), _text(ms, tail)
+
+
+class Minter:
+    """`next_ulid` for many in a row: it changes instead of returning its successor.
+
+    Attributes:
+        place: counter, time and tail, as in `IdState`; may be put back to an earlier one.
+    """
+
+    __slots__ = ("_draw", "place")
+
+    def __init__(self, state: IdState, seed: bytes) -> None:
+        self.place = state.counter, state.last_ms, state.last_tail
+        self._draw = entropy.drawer(seed, "ulid", _TAIL_BITS)
+
+    def mint(self, wall_ms: int) -> str:
+        """The next one. Raises OverflowError as `next_ulid`; nothing has changed then."""
+        counter, last_ms, tail = self.place
+        ms = 0 if wall_ms < 0 else min(_MAX_MS, wall_ms)
+        if ms > last_ms:
+            tail = self._draw(counter)
+        else:
+            ms, tail = _after(last_ms, tail)
+        self.place = counter + 1, ms, tail
+        return _text(ms, tail)
+
+    @property
+    def state(self) -> IdState:
+        """What `next_ulid` would have come to."""
+        return IdState(*self.place)
 
 
 def message_id(state: IdState, seed: bytes, wall_ms: int) -> tuple[IdState, str]:

@@ -3,10 +3,9 @@
 A map of few entries is a dict that is copied for each change. A larger one is a tree; setting and removing share all
 but one path with the old map: O(log16 n). Which of the two depends on the size alone.
 
-Equal contents have equal shape, whatever the history, so equality and hash are structural; each node keeps its hash,
-and after a change only the path is hashed again. No order depends on Python's randomized string hash. Maps and nodes
-are never changed either, but not frozen by attrs, which would make their construction three times as long. Wider
-branches would be slower to change: copying one touches the reference count of every child.
+Equal contents have equal shape, whatever the history, so equality and hash are structural; each node keeps its hash.
+No order depends on Python's randomized string hash. Maps and nodes are never changed either, but not frozen by attrs,
+to be made quickly. Wider branches would be slower to change: copying one touches the reference count of every child.
 
     _Branch(shift=4, prefix=0)            keys as base-16 digits, most significant first; digits that all keys
       ├─ digit 1 ─ _Branch(shift=0)       below agree on are skipped, so every branch has two children or more
@@ -16,7 +15,10 @@ branches would be slower to change: copying one touches the reference count of e
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Set as AbstractSet
+from functools import reduce
+from operator import itemgetter
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, overload
 
 from attrs import define, field
@@ -120,9 +122,31 @@ def _leaves(root: _Node[V] | None) -> Iterator[_Leaf[V]]:
             stack.extend(reversed(node.children))
 
 
+def _grown(leaves: "list[_Leaf[V]]") -> _Node[V]:
+    """The tree of these leaves, at least one, in ascending order."""
+    keys = [leaf.key for leaf in leaves]
+
+    def grow(begin: int, end: int) -> _Node[V]:
+        if end - begin == 1:
+            return leaves[begin]
+        lowest = keys[begin]
+        shift = ((lowest ^ keys[end - 1]).bit_length() - 1) // 4 * 4
+        bitmap, children = 0, list[_Node[V]]()
+        while begin < end:
+            digits = keys[begin] >> shift
+            bitmap |= 1 << (digits & 15)
+            after = bisect_left(keys, digits + 1 << shift, begin, end)
+            children.append(grow(begin, after))
+            begin = after
+        return _Branch(shift, lowest >> shift + 4, bitmap, tuple(children))
+
+    return grow(0, len(leaves))
+
+
 # --- the maps ------------------------------------------------------------------------------------------------------
 
 _FEW = 16  # up to so many entries, copying a dict is quicker than copying a path
+_PART = 4  # with one entry in so many to be changed, a new tree is quicker than as many paths
 
 
 @define(repr=False, eq=False)
@@ -135,11 +159,13 @@ class IntMap(Generic[V]):
 
     @staticmethod
     def of(items: Iterable[tuple[int, W]]) -> "IntMap[W]":
-        """The map of these pairs; of equal keys the last one counts."""
-        result: IntMap[W] = IntMap()
-        for key, value in items:
-            result = result.set(key, value)
-        return result
+        """The map of these pairs; of equal keys the last one counts. Raises ValueError for a negative key."""
+        found = dict(items)
+        if (keys := sorted(found)) and keys[0] < 0:
+            raise ValueError(f"keys are at least 0, not {keys[0]}")
+        if len(keys) <= _FEW:
+            return IntMap({key: found[key] for key in keys}, None, len(keys))
+        return IntMap(None, _grown([_Leaf(key, found[key]) for key in keys]), len(keys))
 
     @overload
     def get(self, key: int) -> V | None: ...
@@ -166,7 +192,7 @@ class IntMap(Generic[V]):
             return self if few[key] is value else IntMap({**few, key: value}, None, self._length)
         length = self._length + 1
         if length > _FEW:
-            return IntMap(None, _with(_tree(few), _Leaf(key, value)), length)
+            return IntMap.of([*few.items(), (key, value)])
         few = {**few, key: value}
         if length > 1 and key < max(few):
             few = dict(sorted(few.items()))
@@ -184,9 +210,18 @@ class IntMap(Generic[V]):
         if self._root is None or _find(self._root, key) is None:
             return self
         root, length = _without(self._root, key), self._length - 1
-        if length > _FEW:
-            return IntMap(None, root, length)
-        return IntMap({leaf.key: leaf.value for leaf in _leaves(root)}, None, length)
+        few = None if length > _FEW else {leaf.key: leaf.value for leaf in _leaves(root)}
+        return IntMap(few, root if few is None else None, length)
+
+    def changed(self, gone: AbstractSet[int], fresh: Mapping[int, V]) -> "IntMap[V]":
+        """This map without the keys ``gone`` and with what is in ``fresh``, as one by one; many at once are quicker."""
+        if (len(gone) + len(fresh)) * _PART < self._length:
+            rest = reduce(IntMap[V].remove, gone, self)
+            return reduce(lambda found, pair: found.set(*pair), fresh.items(), rest)
+        if not gone and not fresh:
+            return self
+        kept = {key: value for key, value in self.items() if key not in gone}
+        return IntMap.of({**kept, **fresh}.items())
 
     def first(self) -> tuple[int, V] | None:
         """The smallest key and its value; None if the map is empty."""
@@ -231,18 +266,10 @@ class IntMap(Generic[V]):
         return f"IntMap({dict(self.items())!r})"
 
 
-def _tree(few: dict[int, V]) -> _Node[V] | None:
-    root: _Node[V] | None = None
-    for key, value in few.items():
-        root = _with(root, _Leaf(key, value))
-    return root
-
-
 _Bucket: TypeAlias = tuple[tuple[str, V], ...]
 
 
-def _key(pair: tuple[str, object]) -> str:
-    return pair[0]
+_key = itemgetter(0)
 
 
 def _hash(key: str) -> int:
@@ -260,10 +287,15 @@ class StrMap(Generic[V]):
     @staticmethod
     def of(items: Iterable[tuple[str, W]]) -> "StrMap[W]":
         """The map of these pairs; of equal keys the last one counts."""
-        result: StrMap[W] = StrMap()
-        for key, value in items:
-            result = result.set(key, value)
-        return result
+        few = dict(items)
+        if len(few) <= _FEW:
+            return StrMap(few, _NO_BUCKETS, len(few))
+        buckets: dict[int, _Bucket[W]] = {}
+        for pair in few.items():
+            slot = _hash(pair[0])
+            bucket = buckets.get(slot)
+            buckets[slot] = (pair,) if bucket is None else tuple(sorted((*bucket, pair), key=_key))
+        return StrMap(None, IntMap.of(buckets.items()), len(few))
 
     @overload
     def get(self, key: str) -> V | None: ...
@@ -285,9 +317,7 @@ class StrMap(Generic[V]):
             if few.get(key, _ABSENT) is value:
                 return self
             few = {**few, key: value}
-            if len(few) <= _FEW:
-                return StrMap(few, _NO_BUCKETS, len(few))
-            return StrMap(None, _filled(few), len(few))
+            return StrMap(few, _NO_BUCKETS, len(few)) if len(few) <= _FEW else StrMap.of(few.items())
         slot = _hash(key)
         bucket = self._buckets.get(slot)
         if bucket is None:
@@ -318,6 +348,16 @@ class StrMap(Generic[V]):
         if length > _FEW:
             return StrMap(None, buckets, length)
         return StrMap({key: value for bucket in buckets.values() for key, value in bucket}, _NO_BUCKETS, length)
+
+    def changed(self, gone: AbstractSet[str], fresh: Mapping[str, V]) -> "StrMap[V]":
+        """This map without the keys ``gone`` and with what is in ``fresh``, as one by one; many at once are quicker."""
+        if (len(gone) + len(fresh)) * _PART < self._length:
+            rest = reduce(StrMap[V].remove, gone, self)
+            return reduce(lambda found, pair: found.set(*pair), fresh.items(), rest)
+        if not gone and not fresh:
+            return self
+        kept = {key: value for key, value in self.items() if key not in gone}
+        return StrMap.of({**kept, **fresh}.items())
 
     def __contains__(self, key: str) -> bool:
         return self.get(key, _ABSENT) is not _ABSENT
@@ -358,11 +398,3 @@ _NO_BUCKETS: Final[IntMap[Any]] = IntMap()
 def _place(pair: tuple[str, object]) -> tuple[int, str]:
     """The order of the tree, so that it does not change with the size."""
     return _hash(pair[0]), pair[0]
-
-
-def _filled(few: dict[str, V]) -> IntMap[_Bucket[V]]:
-    buckets: IntMap[_Bucket[V]] = IntMap()
-    for key, value in few.items():
-        slot = _hash(key)
-        buckets = buckets.set(slot, tuple(sorted((*buckets.get(slot, ()), (key, value)), key=_key)))
-    return buckets

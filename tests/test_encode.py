@@ -21,7 +21,7 @@ from clawproto.wire.codec import (
     encode_sync_ack,
     encode_typing,
 )
-from clawproto.wire.json_text import write
+from clawproto.wire.json_text import write, write_text
 from clawproto.wire.values import Frame, MessagePayload, TextFragment
 
 LIMIT = 1_000_000
@@ -100,6 +100,49 @@ def test_reply_payload() -> None:
 def test_incomplete_replies_are_refused(reply: Json) -> None:
     with pytest.raises(ValueError, match="SEND-4"):
         encode_message_payload("m", "normal", [], [], cast(Object, reply))
+
+
+def written_or_refused(write: Callable[[], str]) -> str:
+    try:
+        return write()
+    except ValueError as error:
+        return repr(error)
+
+
+odd_values = st.one_of(
+    st.sampled_from(
+        ["text", "mention", "image", "custom", "", "\0", "a\0b", "\ud800", "\U0001f600", "\\u0000", '"', "\x1f\x7f"]
+    ),
+    st.text(),
+    st.integers(),
+    st.sampled_from([None, True, False, 2**63 - 1, 2**63, -(2**63), 10**5000, 0.5, float("nan"), [], [1], {"a": "\0"}]),
+)
+odd_fragments: st.SearchStrategy[object] = st.one_of(
+    st.just({"kind": "text", "text": "hello"}),
+    st.dictionaries(st.sampled_from(["kind", "text", "url", "delta", "size", "\0", "kind\0", "\ud800"]), odd_values),
+    st.fixed_dictionaries({"kind": st.sampled_from(["text", "image", "custom"])}, optional={"text": odd_values}),
+    st.sampled_from([{}, [], None, MappingProxyType({"kind": "text", "text": "x"}), {5: "a"}, {"kind": ["text"]}]),
+)
+
+
+@pytest.mark.rule("SEND-1", "SEND-5", "ENV-9", "FRAG-1", "FRAG-4", "STREAM-6")
+@settings(deadline=None, max_examples=400)
+@given(
+    st.sampled_from(["msg-1", "", "a\0", "é", "\ud800", "x" * 513]),
+    st.sampled_from(["normal", "", "thinking", "\0"]),
+    st.lists(odd_fragments, max_size=3).map(tuple),
+)
+def test_what_is_ordinary_is_written_as_everything_else(
+    message_id: str, mode: str, fragments: tuple[Object, ...]
+) -> None:
+    short = written_or_refused(lambda: encode_message_payload(message_id, mode, fragments, (), None))
+    assert short == written_or_refused(lambda: encode_message_payload(message_id, mode, fragments, [], None))
+
+
+@pytest.mark.rule("ENV-9")
+@given(st.one_of(st.text(), st.sampled_from(["\0", "\ud800a", '"\\', "\\u0000"])))
+def test_a_string_is_written_as_every_value(text: str) -> None:
+    assert write_text(text) == write(text)
 
 
 @pytest.mark.rule("SEND-5")

@@ -24,6 +24,12 @@ def test_bits_fit_their_width(seed: bytes, label: str, counter: int, n: int) -> 
     assert 0 <= entropy.bits(seed, label, counter, n) < 2**n
 
 
+@given(seeds, st.text(), counters, st.integers(1, 512))
+def test_a_drawer_draws_the_same(seed: bytes, label: str, counter: int, n: int) -> None:
+    draw = entropy.drawer(seed, label, n)
+    assert [draw(counter), draw(0)] == [entropy.bits(seed, label, at, n) for at in (counter, 0)]
+
+
 def test_every_bit_is_drawn_evenly() -> None:
     draws = [entropy.bits(SEED, "even", counter, 12) for counter in range(2_000)]
     for position in range(12):
@@ -64,6 +70,8 @@ def test_same_in_every_process() -> None:
 def test_width_out_of_range(n: int) -> None:
     with pytest.raises(ValueError, match="1 to 512"):
         entropy.bits(SEED, "x", 0, n)
+    with pytest.raises(ValueError, match="1 to 512"):
+        entropy.drawer(SEED, "x", n)
 
 
 def test_seed_too_long() -> None:

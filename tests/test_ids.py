@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given, strategies as st
 
-from clawproto.ids import IdState, is_message_id, message_id, next_ulid
+from clawproto.ids import IdState, Minter, is_message_id, message_id, next_ulid
 
 SEED = bytes(range(16))
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -38,6 +38,24 @@ def test_form_of_message_ids(wall_ms: int, seed: bytes) -> None:
     assert len(text) == 30
     assert MESSAGE_ID.match(text)
     assert is_message_id(text)
+
+
+@pytest.mark.rule("SEND-6")
+@given(st.lists(clocks, max_size=30), st.binary(min_size=16, max_size=16), st.integers(0, 2**80 - 1))
+def test_a_minter_mints_what_the_function_mints(times: list[int], seed: bytes, tail: int) -> None:
+    state = IdState(3, 1_790_000_000_001, tail)
+    minter = Minter(state, seed)
+    for wall_ms in times:
+        state, ulid = next_ulid(state, seed, wall_ms)
+        assert (minter.mint(wall_ms), minter.state) == (ulid, state)
+
+
+def test_a_minter_ends_where_the_function_ends() -> None:
+    last = IdState(5, 2**48 - 1, 2**80 - 1)
+    minter = Minter(last, SEED)
+    with pytest.raises(OverflowError):
+        minter.mint(0)
+    assert minter.state == last, "nothing has changed"
 
 
 def test_time_is_in_front() -> None:

@@ -103,10 +103,73 @@ def test_str_maps_are_equal_iff_their_contents_are(one: dict[str, int], other: d
     assert (StrMap.of(one.items()) == StrMap.of(other.items())) is (one == other)
 
 
+@settings(deadline=None)
+@given(st.dictionaries(int_keys, st.integers(0, 2), max_size=60), st.sets(int_keys), st.data())
+def test_many_changes_of_an_int_map_are_as_one_by_one(
+    before: dict[int, int], gone: set[int], data: st.DataObject
+) -> None:
+    fresh = data.draw(st.dictionaries(int_keys, st.integers(0, 2)))
+    gone |= set(data.draw(st.sets(st.sampled_from(sorted(before))))) if before else set()
+    start = IntMap.of(before.items())
+    expected = start
+    for key in gone:
+        expected = expected.remove(key)
+    for key, value in fresh.items():
+        expected = expected.set(key, value)
+    after = start.changed(gone, fresh)
+    assert after == expected and hash(after) == hash(expected)
+    assert list(after.items()) == list(expected.items()) and len(after) == len(expected)
+    assert list(start.items()) == sorted(before.items()), "the old map is a value"
+    assert start.changed(set(), {}) is start
+
+
+@settings(deadline=None)
+@given(st.dictionaries(str_keys, st.integers(0, 2), max_size=60), st.sets(str_keys), st.data(), st.booleans())
+def test_many_changes_of_a_str_map_are_as_one_by_one(
+    before: dict[str, int], gone: set[str], data: st.DataObject, colliding: bool
+) -> None:
+    fresh = data.draw(st.dictionaries(str_keys, st.integers(0, 2)))
+    gone |= set(data.draw(st.sets(st.sampled_from(sorted(before))))) if before else set()
+    with pytest.MonkeyPatch.context() as patch:
+        if colliding:
+            patch.setattr(persistent, "_hash", colliding_hash)
+        start = StrMap.of(before.items())
+        expected = start
+        for key in gone:
+            expected = expected.remove(key)
+        for key, value in fresh.items():
+            expected = expected.set(key, value)
+        after = start.changed(gone, fresh)
+        assert after == expected and hash(after) == hash(expected)
+        assert list(after.items()) == list(expected.items()) and len(after) == len(expected)
+        assert dict(start.items()) == before, "the old map is a value"
+        assert start.changed(set(), {}) is start
+
+
+@pytest.mark.parametrize("size", [17, 300, 5_000])
+def test_a_map_made_at_once_has_the_shape_of_one_made_by_and_by(size: int) -> None:
+    keys = [n * n for n in range(size)]
+    by_and_by: IntMap[int] = IntMap()
+    for key in reversed(keys):
+        by_and_by = by_and_by.set(key, key)
+    assert IntMap.of((key, key) for key in keys) == by_and_by
+    gone, fresh = set(keys[: size // 2]), {key * 7 + 3: 1 for key in keys[:10]}
+    expected = by_and_by
+    for key in gone:
+        expected = expected.remove(key)
+    for key, value in fresh.items():
+        expected = expected.set(key, value)
+    assert by_and_by.changed(gone, fresh) == expected
+    few = set(keys[:2])
+    assert by_and_by.changed(few, fresh) == expected.changed(set(), {key: key for key in gone - few - fresh.keys()})
+
+
 def test_negative_keys() -> None:
     subject: IntMap[str] = IntMap.of([(31, "a"), (0, "b"), (2**64, "c")])
     with pytest.raises(ValueError, match="at least 0"):
         subject.set(-1, "x")
+    with pytest.raises(ValueError, match="at least 0"):
+        subject.changed(set(), {-1: "x"})
     assert subject.get(-1) is None
     assert -1 not in subject
     assert subject.remove(-1) is subject

@@ -8,9 +8,10 @@ from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.policy import Policy
-from clawproto.wire import codec, json_backend
-from clawproto.wire.codec import decode, decode_message
-from clawproto.wire.quick import msgspec_read
+from clawproto.wire import json_backend, traffic
+from clawproto.wire.codec import decode
+from clawproto.wire.quick import Answer, Said, msgspec_read
+from clawproto.wire.traffic import decode_traffic
 from clawproto.wire.values import Ack, BadFrame, Frame, MessagePayload
 
 LIMIT = Policy().downlink_limit
@@ -179,7 +180,7 @@ def test_what_is_untyped_may_not_nest_too_deeply(part: str) -> None:
         frame if part == "ciphertext_fragments" else payload if part == "metadata" else payload["message"]["context"]
     )
     for depth, quickly in ((20, True), (100, False)):
-        inner: Json = []
+        inner: Any = []
         for _ in range(depth):
             inner = [inner]
         place[part] = inner if part in ("ciphertext_fragments", "mentions") else {"x": inner}
@@ -195,9 +196,65 @@ def test_brackets_in_a_text_are_no_depth() -> None:
 
 def test_messages_by_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without msgspec a message is known by how it begins; nothing is decoded twice for others."""
-    monkeypatch.setattr(codec, "read_quickly", None)
+    monkeypatch.setattr(traffic, "read_traffic", None)
     for written in (json.dumps(GOOD), json.dumps(GOOD).encode()):
-        assert decode_message(written, LIMIT) == slowly(written)
-    for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.'):
-        assert decode_message(other, LIMIT) is None
-    assert decode_message(json.dumps(GOOD), 10) is None
+        assert decode_traffic(written, LIMIT) == counting(slowly(written))
+    for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.send"', '"message.ack"', '["message.send"]'):
+        assert decode_traffic(other, LIMIT) is None
+    assert decode_traffic(json.dumps(GOOD), 10) is None
+
+
+def counting(frame: Frame | BadFrame) -> Said | Answer | None:
+    """What counts of a frame, by its whole reading."""
+    if not isinstance(frame, Frame):
+        return None
+    payload = frame.payload
+    if isinstance(payload, Ack) and frame.dseq is None and not frame.dseq_malformed:
+        return frame.trace_id, payload.message_id, payload.accepted_at
+    if not isinstance(payload, MessagePayload) or frame.sender is None:
+        return None
+    chat, hidden = (frame.chat_id or "", frame.chat_type), frame.ciphertext_fragments
+    return frame.event, *chat, frame.sender, payload, frame.emitted_at, hidden, frame.dseq
+
+
+@settings(deadline=None, max_examples=400)
+@given(frames, st.booleans(), st.booleans())
+@pytest.mark.rule("ENV-13", "ENV-14")
+def test_what_counts_of_a_message_is_read_alike(frame: Json, stdlib: bool, as_bytes: bool) -> None:
+    """With either reader; the ordinary one knows every message by its name, wherever that stands early enough."""
+    assert isinstance(frame, dict)
+    event = frame.get("event")
+    written = json.dumps({"event": event, **frame})
+    with pytest.MonkeyPatch.context() as patch:
+        if stdlib:
+            patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
+        found = decode_traffic(written.encode() if as_bytes else written, LIMIT)
+    expected = counting(slowly(written))
+    assert repr(found) == repr(expected)
+
+
+@settings(deadline=None, max_examples=300)
+@given(frames, one_of({"message_id": text, "accepted_at": integer}), st.booleans(), st.booleans())
+@pytest.mark.rule("ENV-13", "ENV-14", "R2-31")
+def test_acks_are_read_alike(frame: Json, payload: Json, with_stamp: bool, stdlib: bool) -> None:
+    """The short form of an ack says what its frame says; a stamp in any form is left to the frame."""
+    assert isinstance(frame, dict)
+    source = {**frame, "event": "message.ack", "payload": payload}
+    if not with_stamp:
+        source.pop("dseq", None)
+    written = json.dumps({"event": source.pop("event"), **source})
+    with pytest.MonkeyPatch.context() as patch:
+        if stdlib:
+            patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
+        found = decode_traffic(written, LIMIT)
+    assert found == counting(slowly(written))
+
+
+def test_an_ack_has_a_short_form() -> None:
+    """Else everything above would pass without it."""
+    ack = '{"version":"2","event":"message.ack","trace_id":"s-1","payload":{"message_id":"msg-1","accepted_at":5}}'
+    for written in (ack, ack.encode()):
+        assert decode_traffic(written, LIMIT) == ("s-1", "msg-1", 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
+        assert decode_traffic(ack, LIMIT) == ("s-1", "msg-1", 5)

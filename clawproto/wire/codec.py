@@ -17,7 +17,7 @@ from typing import Final
 from clawproto.json_types import Json
 from clawproto.wire import json_backend
 from clawproto.wire.fragments import KNOWN_KINDS
-from clawproto.wire.json_text import plain, write, write_exactly
+from clawproto.wire.json_text import plain, write, write_exactly, write_flat, write_text
 from clawproto.wire.payloads import read_payload, read_peer
 from clawproto.wire.quick import read_quickly
 from clawproto.wire.structure import optional_integer, optional_string
@@ -28,14 +28,10 @@ PROTOCOL_VERSION: Final = 2
 MESSAGE_ID_LIMIT: Final = 512  # bytes, LIM-4
 EXCERPT_LIMIT: Final = 200
 
-_BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
-_MARK: Final = '"message.'
-_MARK_BYTES: Final = _MARK.encode()
-
 # --- downlinks -----------------------------------------------------------------------------------------------------
 
 
-def _exceeds(data: str | bytes, limit: int) -> bool:
+def exceeds(data: str | bytes, limit: int) -> bool:
     """Whether ``data`` takes more than ``limit`` bytes as UTF-8; never if three times its length does not."""
     length = len(data)
     if length > limit or isinstance(data, bytes):
@@ -60,7 +56,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     Returns:
         A `Frame`, whose payload may be a `MalformedPayload`; or a `BadFrame`, to be counted and dropped (ENV-12).
     """
-    if len(data) * 3 > limit and _exceeds(data, limit):
+    if len(data) * 3 > limit and exceeds(data, limit):
         return BadFrame("too-long", excerpt(data))
     if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
         quick = read_quickly(data)
@@ -94,19 +90,6 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
         dseq is None and "dseq" in source,
         get("ciphertext_fragments"),
     )
-
-
-def decode_message(data: str | bytes, limit: int) -> Frame | None:
-    """The frame, if it looks like a message and is quickly read: None says nothing about it."""
-    if len(data) * 3 > limit and _exceeds(data, limit):
-        return None
-    if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
-        return read_quickly(data)
-    beginning = data[:_BEGINNING]
-    if not (_MARK in beginning if isinstance(beginning, str) else _MARK_BYTES in beginning):
-        return None
-    frame = decode(data, limit)
-    return frame if isinstance(frame, Frame) else None
 
 
 # --- uplinks -------------------------------------------------------------------------------------------------------
@@ -149,11 +132,12 @@ def encode_envelope(
     """
     if event in UNROUTED_EVENTS and not (chat_id is None and to_text is None):
         raise ValueError(f"{event} carries neither chat_id nor to (ENV-10)")
-    routing = ("" if chat_id is None else f',"chat_id":{write(chat_id)}') + (
-        "" if to_text is None else f',"to":{to_text}'
+    chat = "" if chat_id is None else f',"chat_id":{write_text(chat_id)}'
+    to = "" if to_text is None else f',"to":{to_text}'
+    return (
+        f'{{"version":"2","event":{write_text(event)},"trace_id":{write_text(trace_id)},"emitted_at":{int(emitted_at)}'
+        f'{chat}{to},"payload":{payload_text}}}'
     )
-    head = f'{{"version":"2","event":{write(event)},"trace_id":{write(trace_id)},"emitted_at":{int(emitted_at)}'
-    return f'{head}{routing},"payload":{payload_text}}}'
 
 
 def encode_connect(
@@ -231,15 +215,50 @@ def encode_message_payload(
     """
     if not 0 < len(message_id.encode("utf-8", "surrogatepass")) <= MESSAGE_ID_LIMIT or "\0" in message_id:
         raise ValueError("a message id has 1 to 512 bytes and no U+0000 (LIM-4)")
+    if message_id.isascii():
+        return f'{{"message_id":{write_text(message_id)},{encode_content(mode, fragments, mentions, reply)}'
+    return write_exactly({"message_id": message_id, **_content(mode, fragments, mentions, reply)})
+
+
+def encode_content(
+    mode: str,
+    fragments: Sequence[Mapping[str, Json]],
+    mentions: Sequence[Json],
+    reply: Mapping[str, Json] | None,
+) -> str:
+    """What follows ``{"message_id":…,`` in `encode_message_payload`, if the id is ASCII. Arguments as there.
+
+    Raises:
+        ValueError: as there, but for the id.
+    """
+    content = _ordinary_content(mode, fragments, mentions, reply)
+    return write_exactly(_content(mode, fragments, mentions, reply))[1:] if content is None else content
+
+
+def _content(mode: str, fragments: object, mentions: object, reply: object) -> dict[str, Json]:
     plain_fragments, plain_mentions, plain_reply = plain(fragments), plain(mentions), plain(reply)
     _check_fragments(plain_fragments)
     _check_mentions(plain_mentions)
     _check_reply(plain_reply)
     body: Json = {"fragments": plain_fragments}
     context: Json = {"mentions": plain_mentions, "reply": plain_reply}
-    return write_exactly(
-        {"message_id": message_id, "message_mode": plain(mode), "message": {"body": body, "context": context}}
-    )
+    return {"message_mode": plain(mode), "message": {"body": body, "context": context}}
+
+
+def _ordinary_content(
+    mode: str, fragments: Sequence[Mapping[str, Json]], mentions: Sequence[Json], reply: object
+) -> str | None:
+    """The same for a message of known fragments that mentions nobody and answers nothing, else None."""
+    if mode != "normal" or type(mode) is not str or mentions != () or reply is not None:
+        return None
+    written: list[str] = []
+    for fragment in fragments:
+        text = write_flat(fragment)
+        if text is None or fragment.get("kind") not in KNOWN_KINDS or "delta" in fragment:
+            return None
+        written.append(text)
+    body = f'{{"body":{{"fragments":[{",".join(written)}]}},"context":{{"mentions":[],"reply":null}}}}'
+    return f'"message_mode":"normal","message":{body}}}'
 
 
 def encode_ping(*, trace_id: str, emitted_at: int) -> str:

@@ -9,6 +9,9 @@ from clawproto.wire.json_backend import MAX_DEPTH
 
 _DEEPEST: Final = MAX_DEPTH - 4  # frame, payload, message and body are around it
 
+_FAR: Final = 1 << 63
+_NOTHING: Final = "\\u0000"  # how U+0000 is written
+_quote: Final = json.encoder.encode_basestring  # how the encoder below writes a string
 _readable: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
 _ascii: Final = json.JSONEncoder(ensure_ascii=True, allow_nan=False, check_circular=False, separators=(",", ":"))
 
@@ -57,3 +60,46 @@ def write(value: object) -> str:
         ValueError: as `plain`, and for NaN and infinities.
     """
     return write_exactly(plain(value))
+
+
+def write_text(text: str) -> str:
+    """As `write`, of a string."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    return _quote(text) if text.isascii() else write_exactly(text)
+
+
+def write_flat(value: object) -> str | None:
+    """As `write`, of a dict of strings, integers, booleans and null with nothing unusual in it; None says nothing about
+    the value, not even that it can be written."""
+    if type(value) is not dict:
+        return None
+    pairs: list[str] = []
+    for key, item in cast(dict[object, object], value).items():
+        if type(key) is not str:
+            return None
+        kind = type(item)
+        if kind is str:
+            written = _quote(cast(str, item))
+        elif item is None:
+            written = "null"
+        elif kind is bool:
+            written = "true" if item else "false"
+        elif kind is int and -_FAR < cast(int, item) < _FAR:
+            written = str(item)
+        else:
+            return None
+        pairs.append(f"{_quote(key)}:{written}")
+    text = f"{{{','.join(pairs)}}}"
+    if _NOTHING in text or not (text.isascii() or _is_whole(text)):
+        return None
+    return text
+
+
+def _is_whole(text: str) -> bool:
+    """Whether it can be encoded: no half of a surrogate pair is in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

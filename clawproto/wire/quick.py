@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final, TypeAlias, cast
 
 from clawproto.evolving import constructor
+from clawproto.json_types import Json
 from clawproto.wire.fragments import read_mentions
 from clawproto.wire.json_backend import MAX_DEPTH
 from clawproto.wire.payloads import read_reply
@@ -23,11 +24,17 @@ from clawproto.wire.values import (
 )
 
 Read: TypeAlias = Callable[[str | bytes], Frame | None]
+Answer: TypeAlias = tuple[str, str | None, int | None]
+"""An ack without a stamp: trace id, message id, time of acceptance."""
+Said: TypeAlias = tuple[str, str, str | None, Peer, MessagePayload, int | None, Json, int | None]
+"""A message with a sender: event, chat, type of chat, sender, payload, time, ciphertext, ``dseq``."""
+ReadTraffic: TypeAlias = Callable[[str | bytes], Said | Answer | None]
 
 try:
     import msgspec
 except ImportError:
     read_quickly: Read | None = None
+    read_traffic: ReadTraffic | None = None
 else:
     _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # ENV-14
 
@@ -131,48 +138,51 @@ else:
         assert type(found) is _Image
         return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _is_shallow(text: str) -> bool:
-        """Whether what is untyped cannot nest too deeply; everything else has a bounded depth."""
-        return text.count("[") + text.count("{") <= MAX_DEPTH
-
-    def _payload(found: _Message, text: str) -> MessagePayload | None:
-        said = found.message
-        context, fragments, metadata, mentions, reply = said.context, said.body.fragments, found.metadata, (), None
-        if context is not None and (context.mentions or context.reply is not None):
-            if not _is_shallow(text):
-                return None
-            mentions = read_mentions(context.mentions) if context.mentions else ()
-            reply = None if context.reply is None else read_reply(context.reply)
-        if metadata is not None and not _is_shallow(text):
+    def _ordinary(data: str | bytes) -> _Ordinary | None:
+        try:
+            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
+            text = data if isinstance(data, str) else data.decode()
+            found: _Ordinary = _decode(text)
+        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return None
+        if found.version != "2" or not (_is_typed(found) or text.count("[") + text.count("{") <= MAX_DEPTH):
+            return None
+        return found
+
+    def _is_typed(found: _Ordinary) -> bool:
+        """Whether nothing in it can nest without bounds."""
+        if found.ciphertext_fragments is not None:
+            return False
+        if isinstance(found, _AckEnvelope):
+            return True
+        payload = found.payload
+        context = payload.message.context
+        return payload.metadata is None and (context is None or (not context.mentions and context.reply is None))
+
+    def _payload(found: _Message) -> MessagePayload:
+        said = found.message
+        context, fragments = said.context, said.body.fragments
         return _make_message(
             found.message_id,
             found.message_mode,
             (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
-            mentions,
-            reply,
+            read_mentions(context.mentions) if context is not None and context.mentions else (),
+            read_reply(context.reply) if context is not None and context.reply is not None else None,
             found.stream_merged,
-            metadata,
+            found.metadata,
         )
 
     def msgspec_read(data: str | bytes) -> Frame | None:
         """The frame, if it is an ordinary message or ack."""
-        try:
-            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
-            text = data if isinstance(data, str) else data.decode()
-            found = _decode(text)
-        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
-            return None
-        if found.version != "2" or (found.ciphertext_fragments is not None and not _is_shallow(text)):
-            return None
-        if type(found) is _AckEnvelope:
-            payload = _make_ack(found.payload.message_id, found.payload.accepted_at)
-        elif (payload := _payload(found.payload, text)) is None:
+        found = _ordinary(data)
+        if found is None:
             return None
         to, sender = found.to, found.sender
         return _make_frame(
             _EVENTS[type(found)],
-            payload,
+            _make_ack(found.payload.message_id, found.payload.accepted_at)
+            if isinstance(found, _AckEnvelope)
+            else _payload(found.payload),
             found.trace_id,
             found.emitted_at,
             found.chat_id,
@@ -186,4 +196,27 @@ else:
             found.ciphertext_fragments,
         )
 
+    def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
+        """The same, of which only what counts."""
+        found = _ordinary(data)
+        if found is None:
+            return None
+        if isinstance(found, _AckEnvelope):
+            payload, stamp = found.payload, cast(int | None, found.dseq)
+            return (found.trace_id, payload.message_id, payload.accepted_at) if stamp is None else None
+        sender = found.sender
+        if sender is None:
+            return None
+        return (
+            "message.send" if type(found) is _SendEnvelope else "message.reply",
+            found.chat_id or "",
+            found.chat_type,
+            _make_peer(sender.id, sender.type, sender.nick_name),
+            _payload(found.payload),
+            found.emitted_at,
+            found.ciphertext_fragments,
+            found.dseq,
+        )
+
     read_quickly = msgspec_read
+    read_traffic = msgspec_read_traffic

@@ -1,6 +1,7 @@
 """The short way of ordinary messages comes to what ``step`` comes to, event by event."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -8,9 +9,10 @@ from hypothesis import given, settings, strategies as st
 from clawproto.app_events import MessageReceived
 from clawproto.config import Capabilities
 from clawproto.effects import Emit, SendFrame
-from clawproto.events import Closed, Event, FrameReceived, Refresh, Send, Settle, Tick
+from clawproto.events import Closed, Event, FrameReceived, React, Refresh, Send, Settle, Tick
 from clawproto.instant import Instant
 from clawproto.json_types import Json
+from clawproto.policy import Policy
 from clawproto.session import Session, step
 from clawproto.traffic import Traffic
 from tests.core.harness import MONO, T0, frame
@@ -23,6 +25,23 @@ def said(number: int, dseq: object, sender: str = "u-2", text: str = "hi", **mor
     return frame("message.send", payload, chat_id="cnv_1", sender={"id": sender}, dseq=dseq, **more)  # type: ignore[arg-type]
 
 
+ANSWERS = ["stray", "other id", "stamped", "null stamp", "by trace", "by id", "both wrong", "again", "odd", "refused"]
+CONTENTS: list[dict[str, Any]] = [
+    {"fragments": ({"kind": "text", "text": 'caf\u00e9 "1"'}, {"kind": "image", "url": "/m/1", "size": 5})},
+    {"fragments": (), "to": {"id": "u-2", "type": "direct"}},
+    {"fragments": ({"kind": "poll", "options": [1, 2]}, {"kind": "text", "text": "\ud83d\0"})},
+    {"fragments": ({"kind": "text", "text": "re"},), "reply": {"reply_to_msg_id": "m", "reply_preview": {"id": "u-2"}}},
+    {"fragments": ({"kind": "poll"},)},
+    {"fragments": ({"kind": "text", "text": float("nan")},)},
+    {"fragments": ({"kind": "text", "text": "x" * 300_000},)},
+    {"fragments": ({"kind": "text", "text": "x" * 3_000_000},)},
+    {
+        "fragments": ({"kind": "text", "text": "hi"},),
+        "mentions": ({"kind": "mention", "user_id": "u-2"},),
+        "mode": "think",
+    },
+]
+
 steps = st.one_of(
     st.tuples(st.just("message"), st.integers(0, 30), st.sampled_from(["u-2", "u-2", "u-2", "u-1", "system", ""])),
     st.tuples(st.just("message"), st.integers(0, 10_000), st.just("u-2")),
@@ -31,7 +50,10 @@ steps = st.one_of(
     st.tuples(st.just("settle"), st.just(0), st.just("")),
     st.tuples(st.just("settle"), st.integers(0, 60), st.just("any")),
     st.tuples(st.just("send"), st.integers(0, 3), st.sampled_from(["cnv_1", "cnv_1", "bad"])),
-    st.tuples(st.just("ack"), st.integers(0, 3), st.sampled_from(["", "", "stray", "other id", "stamped"])),
+    st.tuples(st.just("say"), st.integers(0, 8), st.sampled_from(["cnv_1", "cnv_\u00e9", "cnv_\ud800\0", ""])),
+    st.tuples(st.just("react"), st.integers(0, 1), st.sampled_from(["cnv_1", "bad"])),
+    st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "", "first", "first", *ANSWERS])),
+    st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "first"])),
     st.tuples(st.just("other"), st.integers(0, 9), st.just("")),
     st.tuples(st.just("time"), st.sampled_from([0, 1, 50, 250, 31_000, 70_000]), st.just("")),
     st.tuples(st.just("wall"), st.sampled_from([-3_600_000, 3_600_000, 86_400_000]), st.just("")),
@@ -58,14 +80,53 @@ def others(number: int, dseq: int, generation: int) -> tuple[Event, bool]:
     return table[number]
 
 
+def answer(word: str, trace_id: str, message_id: str, dseq: int) -> str:
+    """The ack of this message, in one way or another; or its refusal."""
+    if word == "refused":
+        return frame("message.error", {"code": "not_member", "message_id": message_id}, trace_id=trace_id)
+    body: dict[str, Json] = {"message_id": message_id, "accepted_at": 5}
+    more: dict[str, Json] = {"trace_id": trace_id, "chat_id": "cnv_1"}
+    match word:
+        case "other id":
+            body["message_id"] = "another"
+        case "stamped":
+            more["dseq"] = dseq
+        case "null stamp":
+            more["dseq"] = None
+        case "by trace":
+            del body["message_id"]
+        case "by id":
+            more["trace_id"] = "s-other"
+        case "both wrong":
+            body, more["trace_id"] = {"message_id": 5, "accepted_at": True}, ""
+        case "odd":
+            body, more["trace_id"] = {"message_id": message_id, "accepted_at": 2**64, "x": [{}]}, 7
+        case _:
+            pass
+    return frame("message.ack", body, **more)  # type: ignore[arg-type]
+
+
 @settings(deadline=None)
-@given(st.lists(steps, max_size=60), st.booleans(), st.booleans())
-@pytest.mark.rule("SEND-19", "R2-6", "R2-9", "R2-13", "DEL-1")
-def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], receipts: bool, keep_sends: bool) -> None:
-    bench = LinkBench(grant="v2", capabilities=Capabilities(delivery_receipt=receipts), keep_sends=keep_sends)
+@given(
+    st.lists(steps, max_size=60),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([0, 0, 3, 20]),
+    st.sampled_from([Policy(), Policy(retransmit_after_timeout=True, require_chat_prefix=False, undecided_kept=2)]),
+)
+@pytest.mark.rule(
+    "SEND-19", "R2-6", "R2-9", "R2-13", "DEL-1", "SEND-5", "SEND-6", "SEND-11", "SEND-12", "SEND-13", "SEND-15"
+)
+def test_a_session_does_what_step_does(
+    history: list[tuple[str, int, str]], receipts: bool, keep_sends: bool, former: int, policy: Policy
+) -> None:
+    bench = LinkBench(
+        grant="v2", capabilities=Capabilities(delivery_receipt=receipts), keep_sends=keep_sends, policy=policy
+    )
     assert bench.online
     state, session, now, dseq, unsettled = bench.state, Session.of(bench.state), bench.now, 0, list[int]()
     used, sent, commands = set[int](), list[tuple[str, str]](), 5_000_000
+    history = [*(("send", 0, "cnv_1") for _ in range(former)), ("look", 0, ""), *history]
     for what, number, word in history:
         event: Event
         match what:
@@ -78,14 +139,19 @@ def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], rece
                 commands += 1
                 given = f"own-{number}" if number else None
                 event = Send(commands, word, ({"kind": "text", "text": "hello"},), message_id=given)
+            case "say":
+                commands += 1
+                event = Send(commands, word, **CONTENTS[number])
+            case "react":
+                commands += 1
+                event = React(commands, word, "msg-1", "x" if number else None)
             case "ack":
-                answered = sent.pop(0) if sent and word != "stray" else ("s-none", "msg-none")
-                body = {"message_id": "another" if word == "other id" else answered[1], "accepted_at": 5}
-                more: dict[str, Json] = {"trace_id": answered[0], "chat_id": "cnv_1"}
-                if word == "stamped":
-                    dseq += 1
-                    more["dseq"] = dseq
-                event = FrameReceived(bench.generation, frame("message.ack", body, **more))  # type: ignore[arg-type]
+                at = 0 if word == "first" else number % max(len(sent), 1)
+                answered = sent[at] if sent and word != "stray" else ("s-none", "msg-none")
+                if sent and word not in ("stray", "again"):
+                    del sent[at]
+                dseq += word == "stamped"
+                event = FrameReceived(bench.generation, answer(word, *answered, dseq))
             case "other":
                 event, counts = others(number, dseq + 1, bench.generation)
                 dseq += counts
@@ -107,8 +173,8 @@ def test_a_session_does_what_step_does(history: list[tuple[str, int, str]], rece
         assert session.next_deadline() == state.deadline
         assert session.is_ready == (type(state.link.phase).__name__ == "Online")
         for uplink in (json.loads(effect.text) for effect in expected if isinstance(effect, SendFrame)):
-            if uplink["event"] == "message.send":
-                sent.append((uplink["trace_id"], uplink["payload"]["message_id"]))
+            if uplink["event"] in ("message.send", "message.reply", "message.reaction"):
+                sent.append((uplink["trace_id"], uplink["payload"].get("message_id", "rx-1")))
         unsettled += [effect.delivery for effect in expected if isinstance(effect, Emit) and effect.delivery]
     assert session.state == state
 

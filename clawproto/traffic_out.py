@@ -1,0 +1,214 @@
+"""Messages of ours and the acks that answer them, at little cost: the outbound half of `clawproto.traffic`.
+
+Rules: those of `clawproto.outbox` and `clawproto.outbox_answers`, which this does once more for the ordinary case:
+SEND-1, SEND-5, SEND-6, SEND-8, SEND-11, SEND-12, SEND-13, SEND-15, ROUTE-7, LIM-3.
+
+    OutboxState ---- begin ----> SendTraffic: send, acknowledged, … ---- state ----> OutboxState
+                  no store,        fresh: taken up since, and not decided              less what is gone,
+                  no gates         gone:  of the former ones, decided since            and what is fresh
+
+What came and went in between leaves no trace in the maps, so a send that is answered soon costs the same however many
+others are under way. An answer of None means that nothing has been done.
+"""
+
+from collections.abc import Iterator
+
+from clawproto import outbox
+from clawproto.app_events import AckAnomaly, SendSettled
+from clawproto.config import Config
+from clawproto.effects import Effect, Emit, Resolve, SendFrame
+from clawproto.events import Send
+from clawproto.evolving import constructor, evolve
+from clawproto.gates import CHAT_PREFIX
+from clawproto.ids import IdState, Minter
+from clawproto.instant import Instant
+from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState
+from clawproto.persistent import IntMap
+from clawproto.results import Receipt
+from clawproto.wire.codec import encode_content, encode_envelope
+from clawproto.wire.json_text import write
+
+FAR = 1 << 62  # no deadline
+_HEAD = len('{"message_id":"msg-01K5Z3NDEKTSV4RRFFQ69G5FAV",')
+_WIDEST = 4  # bytes of a character
+
+_new_entry = constructor(Entry)
+_new_frame = constructor(SendFrame)
+_new_receipt = constructor(Receipt)
+_new_resolve = constructor(Resolve)
+
+
+class SendTraffic:
+    """What sends and acks change, kept aside. Private to `clawproto.traffic`.
+
+    Attributes:
+        due: as `outbox.deadline`, `FAR` for None.
+        minter: of ids; shared with whoever mints besides.
+    """
+
+    __slots__ = (
+        "_ack_timeout",
+        "_any_chat",
+        "_before",
+        "_by_message",
+        "_by_trace",
+        "_dues",
+        "_ended",
+        "_former_dues",
+        "_fresh",
+        "_generation",
+        "_gone",
+        "_limit",
+        "_next_due",
+        "_next_number",
+        "_slot",
+        "due",
+        "minter",
+    )
+
+    def __init__(self, before: OutboxState, config: Config, generation: int, ids: IdState) -> None:
+        policy = config.policy
+        self.minter = Minter(ids, config.seed)
+        self._before = before
+        self._generation = generation
+        self._limit = policy.frame_limit
+        self._ack_timeout = policy.ack_timeout_ms
+        self._any_chat = not policy.require_chat_prefix
+        self._fresh: dict[int, Entry] = {}
+        self._by_trace: dict[str, int] = {}
+        self._by_message: dict[str, int] = {}
+        self._dues: dict[int, tuple[int, int]] = {}
+        self._gone: dict[int, Entry] = {}
+        self._ended: set[int] = set()
+        self._next_number = before.next_number
+        self._next_due = before.next_due
+        self._former_dues: Iterator[tuple[int, tuple[int, int]]] = before.due.items()
+        self._slot = 0
+        self.due = FAR
+        self._await_next()
+
+    @staticmethod
+    def begin(before: OutboxState, config: Config, generation: int, ids: IdState) -> "SendTraffic | None":
+        """Take over, unless each message is to be in the message store first, or something but an answer is due."""
+        due = outbox.deadline(before)
+        traffic = None if config.keep_sends else SendTraffic(before, config, generation, ids)
+        return traffic if traffic is not None and traffic.due == (FAR if due is None else due) else None
+
+    def send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
+        """Transmit a message under an id of its own."""
+        chat_id, reply = command.chat_id, command.reply
+        if command.message_id is not None or not (chat_id.startswith(CHAT_PREFIX) or (chat_id and self._any_chat)):
+            return None
+        try:
+            content = encode_content(command.mode, command.fragments, command.mentions, reply)
+            to = None if command.to is None else write(command.to)
+        except ValueError:
+            return None
+        length = len(content) + len(chat_id) + _HEAD if to is None else len(content) + len(chat_id) + _HEAD + len(to)
+        if length * _WIDEST > self._limit:
+            return None
+        minter, number, slot = self.minter, self._next_number, self._next_due
+        place = minter.place
+        message_id = f"msg-{minter.mint(now.wall_ms)}"
+        if message_id in self._by_message or self._before.by_message.get(message_id) is not None:
+            minter.place = place
+            return None  # somebody has foreseen it
+        trace_id = f"s-{minter.mint(now.wall_ms)}"
+        payload, event = f'{{"message_id":"{message_id}",{content}', EVENT_SEND if reply is None else EVENT_REPLY
+        if not (content.isascii() and chat_id.isascii()):
+            length = len(f"{payload}{to or ''}{chat_id}".encode("utf-8", "surrogatepass"))
+        text = encode_envelope(
+            event, trace_id=trace_id, emitted_at=now.wall_ms, payload_text=payload, chat_id=chat_id, to_text=to
+        )
+        self._fresh[number] = _new_entry(
+            command.command,
+            chat_id,
+            message_id,
+            event,
+            payload,
+            to,
+            length,
+            trace_id,
+            self._generation,
+            False,
+            slot,
+        )
+        self._by_trace[trace_id] = self._by_message[message_id] = number
+        due = now.mono_ms + self._ack_timeout
+        self._dues[slot] = due, number
+        if not self._slot:
+            self._slot, self.due = slot, due
+        self._next_number, self._next_due = number + 1, slot + 1
+        return (_new_frame(self._generation, text, event),)
+
+    def acknowledged(self, trace_id: str, message_id: str | None, accepted_at: int | None) -> tuple[Effect, ...] | None:
+        """``message.ack`` without a stamp: for a message of ours, or a stray (SEND-11)."""
+        number = self._by_trace.get(trace_id) if trace_id else None
+        if number is None and (number := self._former(trace_id, message_id)) is None:
+            return ()
+        entry = self._fresh.pop(number, None)
+        if entry is None:
+            entry = self._before.entries.get(number)
+            assert entry is not None
+            if entry.event == EVENT_REACTION:
+                return None
+            self._gone[number] = entry
+            if entry.due:
+                self._ended.add(entry.due)
+        else:
+            del self._by_trace[entry.trace_id], self._by_message[entry.message_id], self._dues[entry.due]
+        if entry.due and entry.due == self._slot:
+            self._await_next()
+        minted, command = entry.message_id, entry.command
+        final = message_id or minted
+        if command is not None:
+            done: Effect = _new_resolve(command, _new_receipt(entry.chat_id, final, accepted_at, minted))
+        else:
+            done = Emit(SendSettled(entry.chat_id, final, accepted=True))
+        return (done,) if final == minted else (Emit(AckAnomaly(minted, final)), done)
+
+    def _former(self, trace_id: str, message_id: str | None) -> int | None:
+        """The number of what is answered, if it is not the trace of a fresh one that tells (SEND-11)."""
+        before, gone = self._before, self._gone
+        number = before.by_trace.get(trace_id) if trace_id else None
+        if (number is None or number in gone) and message_id is not None:
+            number = self._by_message.get(message_id)
+            if number is None:
+                number = before.by_message.get(message_id)
+        return None if number is None or number in gone else number
+
+    def _await_next(self) -> None:
+        """The deadline that comes next is that of the first slot which is not decided."""
+        for slot, (due, _) in self._former_dues:
+            if slot not in self._ended:
+                self._slot, self.due = slot, due
+                return
+        slot, end, dues = max(self._slot + 1, self._before.next_due), self._next_due, self._dues
+        while slot < end:
+            if slot in dues:
+                self._slot, self.due = slot, dues[slot][0]
+                return
+            slot += 1
+        self._slot, self.due = 0, FAR
+
+    def state(self) -> OutboxState:
+        """The outbox as ``step`` would have it."""
+        before, gone = self._before, self._gone
+        if self._next_number == before.next_number and not gone:
+            return before
+        numbers, events = gone.keys(), gone.values()
+        return evolve(
+            before,
+            entries=before.entries.changed(numbers, self._fresh),
+            by_trace=before.by_trace.changed({entry.trace_id for entry in events}, self._by_trace),
+            by_message=before.by_message.changed({entry.message_id for entry in events}, self._by_message),
+            due=before.due.changed(self._ended, self._dues),
+            queued=_without(before.queued, gone),
+            told=_without(before.told, gone),
+            next_number=self._next_number,
+            next_due=self._next_due,
+        )
+
+
+def _without(numbers: IntMap[None], gone: dict[int, Entry]) -> IntMap[None]:
+    return numbers.changed(gone.keys(), {}) if len(numbers) else numbers
