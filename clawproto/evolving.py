@@ -1,8 +1,8 @@
 """A fast `evolve` and fast constructors for the values of the state and for what is made of every frame.
 
-`attrs.evolve` looks the fields up on every call, and the constructor of a frozen class may not assign, so each field costs
-it a call. Here each class gets functions of its own, generated once. They fill an instance of a twin, a subclass with the
-same slots that is not frozen, and then make it an instance of the frozen class:
+`attrs.evolve` looks the fields up on every call, and the constructor of a frozen class may not assign, so each field
+costs it a call. Here each class gets functions of its own, generated once. They fill an instance of a twin, a subclass
+with the same slots that is not frozen, and then make it an instance of the frozen class:
 
     twin() ── new.name = value, … ── new.__class__ = cls ──► as the constructor would have made it
 

@@ -11,8 +11,9 @@ DEL-1 to DEL-4, RX-3, RECALL-1, NOTIFY-2.
     ack <-- debounced 200 ms, every 30 s, at replay.done, before closing <-- mark moves over settled 1…n
 """
 
-from hashlib import blake2b
-from typing import Literal, TypeAlias
+import marshal
+from hashlib import sha1
+from typing import Any, Literal, TypeAlias
 
 from clawproto.app_events import AppEvent, MessageReceived, ReplayFinished
 from clawproto.effects import SendFrame
@@ -34,10 +35,12 @@ from clawproto.wire.values import (
     MentionFragment,
     MessagePayload,
     TextFragment,
+    UnknownFragment,
 )
 
 SYSTEM_SENDER = "system"  # ROUTE-9
 ORDINARY_MODES = ("", "normal")  # SEND-21
+_MARSHAL_VERSION = 2  # equal bytes for equal values: the later ones write a repeated string as a reference
 Table: TypeAlias = Literal["slots", "signals", "recalled"]
 
 
@@ -161,24 +164,32 @@ def fingerprint(message: MessagePayload) -> int:
     fragments = message.fragments
     plain = len(fragments) == 1 and not (message.mentions or message.reply or message.metadata)
     if plain and type(only := fragments[0]) is TextFragment and only.delta is None:  # nearly always
-        said = f"{len(message.message_mode)}:{message.message_mode}{only.text}"
+        mode = message.message_mode
+        said = f"{len(mode)}:{mode}{only.text}".encode("utf-8", "surrogatepass")
     else:
-        parts = [_said(fragment) for fragment in fragments]
-        said = ascii((message.message_mode, parts, message.mentions, message.reply, message.metadata))
-    return int.from_bytes(blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+        mentions = [(mention.user_id, mention.display) for mention in message.mentions]
+        metadata = None if message.metadata is None else dict(message.metadata)
+        quoted, reply = None, message.reply
+        if reply is not None:
+            quoted = reply.message_id, reply.author_id, reply.author_name, _said(reply.fragments)
+        content: Any = (message.message_mode, _said(fragments), mentions, quoted, metadata)
+        said = marshal.dumps(content, _MARSHAL_VERSION)
+    return int.from_bytes(sha1(said, usedforsecurity=False).digest()[:8], "big")
 
 
-def _said(fragment: Fragment) -> object:
-    """Something that is made into text quickly."""
-    match fragment:
-        case TextFragment(text, delta):
-            return text if delta is None else (text, delta)
-        case MentionFragment(user_id, display):
-            return ("mention", user_id, display)
-        case MediaFragment(kind, url, name, mime, size):
-            return (kind, url, name, mime, size, fragment.width, fragment.height, fragment.duration)
-        case _:
-            return fragment
+def _said(fragments: tuple[Fragment, ...]) -> list[tuple[object, ...]]:
+    """What the fragments say, as something that is made into bytes quickly."""
+    said: list[tuple[object, ...]] = []
+    for one in fragments:
+        if type(one) is TextFragment:
+            said.append((one.text, one.delta))
+        elif type(one) is MentionFragment:
+            said.append(("mention", one.user_id, one.display))
+        elif type(one) is MediaFragment:
+            said.append((one.kind, one.url, one.name, one.mime, one.size, one.width, one.height, one.duration))
+        elif type(one) is UnknownFragment:
+            said.append(("unknown", one.kind, dict(one.data)))
+    return said
 
 
 def receive(
@@ -213,7 +224,7 @@ def receive(
     receipted = 0 if known is None else known.receipted
     wanted = turn.config.capabilities.delivery_receipt and bool(user_id) and not own and not system  # DEL-2, ROUTE-9
     if wanted and sender is not None and sender.id and online is not None and online != receipted:
-        receipt(online, frame, sender.id, message.message_id, turn)
+        receipt(online, frame.chat_id or "", sender.id, message.message_id, turn)
         receipted = online
     same = known is not None and known.fingerprint == said and known.final == final
     if known is not None and (same or (known.final and not final)):  # STREAM-14: nothing provisional replaces a final
@@ -253,15 +264,14 @@ def _remember(inbox: InboxState, message_id: str, known: Known, turn: Turn) -> I
     return evolve(inbox, known=inbox.known.put(message_id, known, turn.policy.remembered_messages))
 
 
-def receipt(online: int, frame: Frame, sender_id: str, message_id: str, turn: Turn) -> None:
+def receipt(online: int, chat_id: str, sender_id: str, message_id: str, turn: Turn) -> None:
     """Tell the sender that we have it, once on each connection (DEL-1, DEL-3, DEL-4)."""
-    chat_id = frame.chat_id if frame.chat_id is not None and is_valid_chat(frame.chat_id, turn) else None
     text = encode_envelope(
         "message.delivered",
         trace_id=f"d-{turn.mint()}",
         emitted_at=turn.wall,
         payload_text=encode_delivered(message_id, turn.wall),
-        chat_id=chat_id,
+        chat_id=chat_id if is_valid_chat(chat_id, turn) else None,
         to_text=write({"id": sender_id, "type": "direct"}),
     )
     turn.do(SendFrame(online, text, "message.delivered"))
@@ -347,6 +357,17 @@ def flush(inbox: InboxState, turn: Turn, *, repeat: bool = False) -> InboxState:
         return inbox
     if stream.mark == stream.acked and not repeat:
         return inbox if inbox.ack_due is None else evolve(inbox, ack_due=None)
+    turn.do(ack(stream, turn))
+    return evolve(
+        inbox,
+        stream=evolve(stream, acked=stream.mark),
+        ack_due=None,
+        repeat_due=turn.mono + turn.policy.ack_repeat_ms,
+    )
+
+
+def ack(stream: Stream, turn: Turn) -> SendFrame:
+    """The acknowledgement of everything up to the mark (R2-12, R1-1)."""
     trace_id = f"a-{turn.mint()}"
     if stream.delivery == "v2":
         event, epoch = "message.sync_ack", stream.epoch or ""
@@ -354,13 +375,7 @@ def flush(inbox: InboxState, turn: Turn, *, repeat: bool = False) -> InboxState:
     else:
         event = "message.cursor_ack"
         text = encode_cursor_ack(trace_id=trace_id, emitted_at=turn.wall, seq=stream.mark_seq)
-    turn.do(SendFrame(stream.generation, text, event))
-    return evolve(
-        inbox,
-        stream=evolve(stream, acked=stream.mark),
-        ack_due=None,
-        repeat_due=turn.mono + turn.policy.ack_repeat_ms,
-    )
+    return SendFrame(stream.generation, text, event)
 
 
 def advance(inbox: InboxState, turn: Turn) -> InboxState:

@@ -1,14 +1,14 @@
 """A bounded memory: what was put last is known, what was put long ago is forgotten."""
 
-from collections.abc import Iterator
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
 
 V = TypeVar("V")
 
-_BLOCKS = 8  # a limit is so many blocks
-_TAIL = 32  # a dict that is copied for each value stays short
+TAIL = 32  # a dict that is copied for each value stays short
+_PARTS = 9  # of the memory: four in either half, and one that is being collected
 
 
 @frozen
@@ -21,6 +21,9 @@ class Block(Generic[V]):
         return hash(frozenset(self.values.items()))
 
 
+_EMPTY: Final[Block[Any]] = Block({})
+
+
 def _without(block: Block[V], key: str) -> Block[V]:
     if key not in block.values:
         return block
@@ -29,50 +32,64 @@ def _without(block: Block[V], key: str) -> Block[V]:
 
 @frozen
 class Recent(Generic[V]):
-    """Values by key. No order is kept key by key: when there is one block too many, the oldest is forgotten as a whole.
-    So at most the limit is known, and at least half of it.
+    """Values by key. No order is kept key by key: when the younger half of the memory is full, the older one is
+    forgotten as a whole. So at most the limit is known, and at least half of it.
 
     Nothing here is ever changed: a value is put into a copy of ``tail``, which is short, a full tail goes into a copy
-    of ``block``, and a full block into ``blocks``.
+    of ``block``, a full block into one of ``younger``, which becomes ``older`` when it is full.
     """
 
-    tail: Block[V] = Block()
-    block: Block[V] = Block()
-    blocks: tuple[Block[V], ...] = ()
+    tail: Block[V] = _EMPTY
+    block: Block[V] = _EMPTY
+    younger: Block[V] = _EMPTY
+    older: Block[V] = _EMPTY
+
+    def tables(self) -> tuple[Mapping[str, V], ...]:
+        """Everything that is known, in a few dicts; of a key in several the first counts."""
+        parts = (self.tail, self.block, self.younger, self.older)
+        return tuple([part.values for part in parts if part.values])
 
     def get(self, key: str) -> V | None:
         """What is known under this key."""
         value = self.tail.values.get(key)
         if value is None and (value := self.block.values.get(key)) is None:
-            for block in self.blocks:
-                if (value := block.values.get(key)) is not None:
-                    return value
+            value = self.younger.values.get(key)
+            return self.older.values.get(key) if value is None else value
         return value
 
     def put(self, key: str, value: V, limit: int) -> "Recent[V]":
         """The memory with this key as the youngest; unchanged for a limit of 0."""
+        return self.put_all({key: value}, limit)
+
+    def put_all(self, values: Mapping[str, V], limit: int) -> "Recent[V]":
+        """The memory with these keys as the youngest, as if put one by one."""
         if limit == 0:
             return self
-        size = max(limit // _BLOCKS, 1)
-        tail, block = {**self.tail.values, key: value}, self.block.values
-        if len(tail) < min(_TAIL, size - len(block)):
-            return Recent(Block(tail), self.block, self.blocks)
-        block = {**block, **tail}
-        if len(block) < size:
-            return Recent(Block(), Block(block), self.blocks)
-        kept = limit // size - (size > 1)  # what is collected for the next block must find room as well
-        return Recent(Block(), Block(), (Block(block), *self.blocks)[:kept])
+        part = max(limit // _PARTS, 1)
+        half = (limit + 1 - part) // 2  # both halves and what is collected for the next part make up the limit
+        tail, block, younger, older = self.tail.values.copy(), self.block, self.younger, self.older
+        for key, value in values.items():
+            tail[key] = value
+            room = half - len(younger.values)
+            size = room if 0 < room < part else part
+            if len(tail) < TAIL and len(tail) < size - len(block.values):
+                continue
+            block, tail = Block({**block.values, **tail}), {}
+            if len(block.values) >= size:
+                if room <= 0:
+                    younger, older = _EMPTY, younger
+                younger, block = Block({**younger.values, **block.values}), _EMPTY
+        return Recent(Block(tail) if tail else _EMPTY, block, younger, older)
 
     def drop(self, key: str) -> "Recent[V]":
         """The memory without this key."""
         if self.get(key) is None:
             return self
-        blocks = tuple(rest for block in self.blocks if (rest := _without(block, key)).values)
-        return Recent(_without(self.tail, key), _without(self.block, key), blocks)
+        return Recent(*[_without(part, key) for part in (self.tail, self.block, self.younger, self.older)])
 
     def __iter__(self) -> Iterator[str]:
-        return (key for block in (self.tail, self.block, *self.blocks) for key in block.values)
+        return (key for table in self.tables() for key in table)
 
     def __len__(self) -> int:
         """How many values are kept; one that was put again may count twice."""
-        return sum(len(block.values) for block in (self.tail, self.block, *self.blocks))
+        return sum(map(len, self.tables()))

@@ -297,6 +297,9 @@ def is_finished(state: State) -> bool:
     return isinstance(state.link.phase, Ended) and stored
 
 
+_TRAFFIC = (FrameReceived, Settle, Send, Tick)
+
+
 class Session:
     """A session as an object, for those who embed the core: it keeps the state and hands out the effects.
 
@@ -320,7 +323,7 @@ class Session:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        if isinstance(event, FrameReceived | Settle | Send):
+        if isinstance(event, _TRAFFIC):
             traffic = self._traffic
             if traffic is None:
                 traffic = self._traffic = Traffic.begin(self._state)

@@ -13,56 +13,103 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 ``step``; tests compare them event by event.
 """
 
-from attrs import define
-
-from clawproto import outbox
+from clawproto import deadlines, outbox
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
-from clawproto.events import FrameReceived, Send, Settle
-from clawproto.evolving import evolve
+from clawproto.events import FrameReceived, Send, Settle, Tick
+from clawproto.evolving import constructor, evolve
 from clawproto.ids import Minter
-from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, fingerprint, receipt
-from clawproto.inbox_state import Known, Place
+from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, ack, fingerprint, receipt
+from clawproto.inbox_state import InboxState, Known, Place, Stream
 from clawproto.instant import Instant
 from clawproto.link_state import Online
-from clawproto.outbox_state import OutboxState
-from clawproto.recent import Recent
+from clawproto.recent import TAIL
 from clawproto.state import State
-from clawproto.timing import earliest
 from clawproto.traffic_out import FAR, SendTraffic
 from clawproto.turn import Counters, Turn
-from clawproto.wire.codec import decode_traffic
-from clawproto.wire.values import MessagePayload
+from clawproto.wire.traffic import decode_traffic
+
+_new_message = constructor(MessageReceived)
+_new_emit = constructor(Emit)
+_new_known = constructor(Known)
 
 
-@define
 class Traffic:
-    """What a live connection changes with every message, kept aside. Private to `clawproto.session.Session`."""
+    """What a live connection changes with every message, kept aside. Private to `clawproto.session.Session`.
 
-    _before: State
-    _generation: int
-    _user_id: str
-    _limit: int
-    _fixed_due: int
-    _sends_due: int
-    _wall_due: int
-    _last: int
-    _mark: int
-    _heard_at: int
-    _ack_due: int | None
-    _replay_until: int | None
-    _deliveries: int
-    _known: Recent[Known]
-    _taken: dict[int, int]
-    _gone: list[int]
-    _deadline: int
-    _ping_after: int
-    _ack_debounce: int
-    _replay_idle: int
-    _remembered: int
-    _receipts: bool
-    _counters: Counters
-    _sends: SendTraffic | None = None  # begun with the first of them
+    Between two messages nothing is looked at but `_look_at`: before that instant nothing is due. Of the numbers of the
+    stream and the delivery numbers one follows from the other, since every delivery here takes up one of each.
+    """
+
+    __slots__ = (
+        "_ack_debounce",
+        "_ack_due",
+        "_acked",
+        "_before",
+        "_calm_until",
+        "_counters",
+        "_deliveries",
+        "_first",
+        "_fresh",
+        "_generation",
+        "_gone",
+        "_heard_at",
+        "_known",
+        "_last",
+        "_limit",
+        "_look_at",
+        "_mark",
+        "_offset",
+        "_online",
+        "_ping_after",
+        "_receipts",
+        "_remembered",
+        "_repeat_due",
+        "_replay_idle",
+        "_replay_until",
+        "_sends",
+        "_sends_due",
+        "_stable_at",
+        "_stream",
+        "_tables",
+        "_user_id",
+        "_wall_due",
+    )
+
+    def __init__(self, state: State, online: Online, stream: Stream, user_id: str) -> None:
+        policy, inbox, tokens = state.config.policy, state.inbox, state.tokens
+        self._before = state
+        self._online = online
+        self._stream = stream
+        self._user_id = user_id
+        self._generation = online.generation
+        self._limit = policy.downlink_limit
+        self._ping_after = policy.ping_after_ms
+        self._ack_debounce = policy.ack_debounce_ms
+        self._replay_idle = policy.replay_idle_ms
+        self._remembered = policy.remembered_messages
+        self._receipts = state.config.capabilities.delivery_receipt
+        self._counters = state.counters
+        self._sends: SendTraffic | None = None  # begun with the first of them
+        # what was heard and settled
+        self._heard_at = online.heard_at
+        self._last = stream.last
+        self._mark = stream.mark
+        self._acked = stream.acked
+        self._first = self._deliveries = inbox.deliveries
+        self._offset = inbox.deliveries - stream.last
+        self._gone: list[int] = []
+        self._known = inbox.known
+        self._fresh: dict[str, Known] = {}
+        self._tables = (*inbox.known.tables(), *inbox.recalled.tables(), self._fresh)
+        # what is due
+        self._ack_due, self._repeat_due, self._replay_until = inbox.ack_due, inbox.repeat_due, inbox.replay_until
+        self._stable_at = online.since + policy.stable_after_ms if state.link.attempts else FAR
+        self._calm_until = state.calm_until
+        self._wall_due = FAR if tokens.proactive_at is None else tokens.proactive_at
+        due = outbox.deadline(state.outbox)
+        self._sends_due = FAR if due is None else due
+        self._look_at = FAR if state.deadline is None else state.deadline
 
     @staticmethod
     def begin(state: State) -> "Traffic | None":
@@ -89,117 +136,153 @@ class Traffic:
             and not len(state.signals.cards)
         ):
             return None
-        policy, proactive = state.config.policy, state.tokens.proactive_at
-        fixed = earliest(
-            state.calm_until,
-            state.inbox.repeat_due,
-            phase.since + policy.stable_after_ms if state.link.attempts else None,
-        )
-        return Traffic(
-            state,
-            phase.generation,
-            credentials.identity.user_id,
-            policy.downlink_limit,
-            FAR if fixed is None else fixed,
-            _sends_due(state.outbox),
-            FAR if proactive is None else proactive,
-            stream.last,
-            stream.mark,
-            phase.heard_at,
-            state.inbox.ack_due,
-            state.inbox.replay_until,
-            state.inbox.deliveries,
-            state.inbox.known,
-            {},
-            [],
-            FAR if state.deadline is None else state.deadline,
-            policy.ping_after_ms,
-            policy.ack_debounce_ms,
-            policy.replay_idle_ms,
-            policy.remembered_messages,
-            state.config.capabilities.delivery_receipt,
-            state.counters,
-        )
+        return Traffic(state, phase, stream, credentials.identity.user_id)
+
+    # --- what is due ---
 
     @property
     def deadline(self) -> int | None:
         """As `State.deadline`."""
-        return None if self._deadline == FAR else self._deadline
+        due = self._others_due()
+        if self._ack_due is not None and self._ack_due < due:
+            due = self._ack_due
+        return None if due == FAR else due
 
-    def handle(self, event: FrameReceived | Settle | Send, now: Instant) -> tuple[Effect, ...] | None:
-        """Do what ``step`` would do, if this is ordinary and nothing else is due; else None."""
-        if now.mono_ms >= self._deadline or now.wall_ms >= self._wall_due:
+    def _others_due(self) -> int:
+        """When something falls due that is no ack of ours."""
+        due = self._heard_at + self._ping_after
+        if self._calm_until is not None and self._calm_until < due:
+            due = self._calm_until
+        if self._repeat_due is not None and self._repeat_due < due:
+            due = self._repeat_due
+        if self._replay_until is not None and self._replay_until < due:
+            due = self._replay_until
+        if self._stable_at < due:
+            due = self._stable_at
+        return min(due, self._sends_due)
+
+    def handle(self, event: FrameReceived | Settle | Send | Tick, now: Instant) -> tuple[Effect, ...] | None:
+        """Do what ``step`` would do, if this is ordinary and nothing but an ack is due; else None."""
+        mono = now.mono_ms
+        is_due = mono >= self._look_at
+        if now.wall_ms >= self._wall_due or (is_due and mono >= self._others_due()):
             return None
         if isinstance(event, FrameReceived):
-            return self._receive(event, now)
-        return self._settle(event.delivery, now) if isinstance(event, Settle) else self._send(event, now)
+            done = self._receive(event, now)
+        elif isinstance(event, Settle):
+            done = self._settle(event.delivery, mono)
+        elif isinstance(event, Send):
+            done = self._send(event, now)
+        else:
+            return self._look(now)
+        return done if done is None or not is_due else done + self._look(now)
+
+    def _look(self, now: Instant) -> tuple[Effect, ...]:
+        """What `clawproto.session.step` does where something is due, which is an ack at most: send it, and ask the
+        other machines again when they want to be asked."""
+        before, due, acks = self._before, self._ack_due, tuple[Effect, ...]()
+        if due is not None and now.mono_ms >= due:
+            self._ack_due = None
+            if self._mark != self._acked:
+                turn = self._turn(now)
+                acks = (ack(evolve(self._stream, mark=self._mark), turn),)
+                self._acked, self._repeat_due = self._mark, now.mono_ms + before.config.policy.ack_repeat_ms
+                self._end(turn)
+        self._calm_until = deadlines.of_others(before, Turn(before.config, self._counters, now))
+        self._look_at = FAR if (deadline := self.deadline) is None else deadline
+        return acks
+
+    def _turn(self, now: Instant) -> Turn:
+        """For what mints ids otherwise than the sends do."""
+        return Turn(self._before.config, self._numbers(), now)
+
+    def _end(self, turn: Turn) -> None:
+        self._counters = turn.counters
+        if self._sends is not None:
+            self._sends.minter = Minter(turn.counters.ids, self._before.config.seed)
+
+    def _numbers(self) -> Counters:
+        """All that were given out so far."""
+        return self._counters if self._sends is None else evolve(self._counters, ids=self._sends.minter.state)
+
+    # --- what arrives ---
 
     def _receive(self, event: FrameReceived, now: Instant) -> tuple[Effect, ...] | None:
-        """A frame, if it is a message that was never seen before and came in turn."""
-        if event.generation != self._generation:
+        """A frame, if it is a message that was never seen before and came in turn, or an ack."""
+        found = decode_traffic(event.data, self._limit) if event.generation == self._generation else None
+        if found is None:
             return None
-        frame = decode_traffic(event.data, self._limit)
-        if frame is None:
+        if len(found) == 3:
+            return self._acknowledged(*found, now)
+        name, chat_id, chat_type, sender, message, emitted_at, ciphertext, dseq = found
+        number, sender_id, message_id = self._last + 1, sender.id, message.message_id
+        if dseq != number or sender_id == self._user_id or sender_id == SYSTEM_SENDER:
             return None
-        if isinstance(frame, tuple):
-            return self._acknowledged(*frame, now)
-        message, sender, number = frame.payload, frame.sender, self._last + 1
-        if type(message) is not MessagePayload or frame.dseq != number or sender is None:
-            return None
-        sender_id, message_id, before = sender.id, message.message_id, self._before
-        if (
-            sender_id == self._user_id
-            or sender_id == SYSTEM_SENDER
-            or self._known.get(message_id) is not None
-            or before.inbox.recalled.get(message_id) is not None
-        ):
-            return None
+        for table in self._tables:
+            if message_id in table:
+                return None
         delivery = self._deliveries + 1
-        told = MessageReceived(
-            frame.event,
-            frame.chat_id or "",
-            frame.chat_type,
+        conversational = message.message_mode in ORDINARY_MODES
+        told = _new_message(
+            name,
+            chat_id,
+            chat_type,
             sender,
             message,
             False,
             False,
             False,
-            message.message_mode in ORDINARY_MODES,
-            frame.emitted_at,
+            conversational,
+            emitted_at,
             False,
-            frame.ciphertext_fragments,
+            ciphertext,
         )
-        done: tuple[Effect, ...] = (Emit(told, delivery),)
         if self._receipts and sender_id:
-            turn = Turn(before.config, self._numbers(), now)
-            receipt(self._generation, frame, sender_id, message_id, turn)
-            self._counters, done = turn.counters, (*turn.effects, *done)
-            if self._sends is not None:
-                self._sends.minter = Minter(turn.counters.ids, before.config.seed)
-            known = Known(fingerprint(message), not message.stream_merged, delivery, self._generation)
+            turn, receipted = self._turn(now), self._generation
+            receipt(receipted, chat_id, sender_id, message_id, turn)
+            self._end(turn)
+            done: tuple[Effect, ...] = (*turn.effects, _new_emit(told, delivery))
         else:
-            known = Known(fingerprint(message), not message.stream_merged, delivery)
-        self._known = self._known.put(message_id, known, self._remembered)
-        self._deliveries = delivery
-        self._taken[delivery] = self._last = number
-        self._heard(now.mono_ms)
-        self._arm()
+            done, receipted = (_new_emit(told, delivery),), 0
+        fresh = self._fresh
+        fresh[message_id] = _new_known(fingerprint(message), not message.stream_merged, delivery, receipted)
+        self._deliveries, self._last, self._heard_at = delivery, number, now.mono_ms
+        if self._replay_until is not None:
+            self._replay_until = now.mono_ms + self._replay_idle
+        if len(fresh) == TAIL:
+            self._remember()
         return done
 
-    def _heard(self, mono: int) -> None:
-        self._heard_at = mono
-        if self._replay_until is not None:
-            self._replay_until = mono + self._replay_idle
+    def _remember(self) -> None:
+        """Put what is fresh into the memory, which is bounded."""
+        self._known = self._known.put_all(self._fresh, self._remembered)
+        self._fresh = {}
+        self._tables = (*self._known.tables(), *self._before.inbox.recalled.tables(), self._fresh)
+
+    def _settle(self, delivery: int, mono: int) -> tuple[Effect, ...] | None:
+        """The application is done with the event that comes next in the stream."""
+        number = self._mark + 1
+        if not (self._first < delivery <= self._deliveries):
+            place = self._before.inbox.places.get(delivery)
+            if place is None or place.number != number or place.generation != self._generation:
+                return None
+            self._gone.append(delivery)
+        elif delivery - self._offset != number:
+            return None
+        self._mark = number
+        if self._ack_due is None:
+            self._ack_due = due = mono + self._ack_debounce
+            if due < self._look_at:
+                self._look_at = due
+        return ()
+
+    # --- what is ours ---
 
     def _outgoing(self) -> SendTraffic | None:
         if self._sends is None:
             before = self._before
             self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._counters.ids)
         return self._sends
-
-    def _numbers(self) -> Counters:
-        """All that were given out so far."""
-        return self._counters if self._sends is None else evolve(self._counters, ids=self._sends.minter.state)
 
     def _acknowledged(
         self, trace_id: str, message_id: str | None, accepted_at: int | None, now: Instant
@@ -210,8 +293,9 @@ class Traffic:
         if sends is None or done is None:
             return None
         self._sends_due = sends.due
-        self._heard(now.mono_ms)
-        self._arm()
+        self._heard_at = now.mono_ms
+        if self._replay_until is not None:
+            self._replay_until = now.mono_ms + self._replay_idle
         return done
 
     def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
@@ -220,66 +304,43 @@ class Traffic:
         done = None if sends is None else sends.send(command, now)
         if sends is None or done is None:
             return None
-        if sends.due != self._sends_due:
-            self._sends_due = sends.due
-            self._arm()
+        self._sends_due = due = sends.due
+        if due < self._look_at:
+            self._look_at = due
         return done
 
-    def _settle(self, delivery: int, now: Instant) -> tuple[Effect, ...] | None:
-        """The application is done with the event that comes next in the stream."""
-        number = self._mark + 1
-        if self._taken.get(delivery) == number:
-            del self._taken[delivery]
-        else:
-            place = self._before.inbox.places.get(delivery)
-            if place is None or place.number != number or place.generation != self._generation:
-                return None
-            self._gone.append(delivery)
-        self._mark = number
-        if self._ack_due is None:
-            self._ack_due = now.mono_ms + self._ack_debounce
-            self._arm()
-        return ()
-
-    def _arm(self) -> None:
-        due = self._heard_at + self._ping_after
-        if self._fixed_due < due:
-            due = self._fixed_due
-        if self._sends_due < due:
-            due = self._sends_due
-        if self._ack_due is not None and self._ack_due < due:
-            due = self._ack_due
-        if self._replay_until is not None and self._replay_until < due:
-            due = self._replay_until
-        self._deadline = due
+    # --- the state ---
 
     def state(self) -> State:
         """The state as ``step`` would have it."""
-        before, link, inbox = self._before, self._before.link, self._before.inbox
-        phase, stream = link.phase, inbox.stream
-        assert type(phase) is Online and stream is not None
-        if self._heard_at != phase.heard_at:
-            link = evolve(link, phase=Online(phase.generation, phase.since, self._heard_at))
-        if self._last != stream.last or self._mark != stream.mark:
-            places = inbox.places
-            for delivery in self._gone:
-                places = places.remove(delivery)
-            for delivery, number in self._taken.items():
-                places = places.set(delivery, Place(self._generation, number))
-            inbox = evolve(
-                inbox,
-                stream=evolve(stream, last=self._last, mark=self._mark),
-                deliveries=self._deliveries,
-                places=places,
-                known=self._known,
-                ack_due=self._ack_due,
-            )
-        if self._replay_until != inbox.replay_until:
-            inbox = evolve(inbox, replay_until=self._replay_until)
-        sent = before.outbox if self._sends is None else self._sends.state()
-        return evolve(before, counters=self._numbers(), deadline=self.deadline, link=link, inbox=inbox, outbox=sent)
+        before, link = self._before, self._before.link
+        if self._heard_at != self._online.heard_at:
+            link = evolve(link, phase=evolve(self._online, heard_at=self._heard_at))
+        return evolve(
+            before,
+            counters=self._numbers(),
+            deadline=self.deadline,
+            calm_until=self._calm_until,
+            link=link,
+            inbox=self._inbox(),
+            outbox=before.outbox if self._sends is None else self._sends.state(),
+        )
 
-
-def _sends_due(sends: OutboxState) -> int:
-    due = outbox.deadline(sends)
-    return FAR if due is None else due
+    def _inbox(self) -> InboxState:
+        before, stream, offset, generation = self._before.inbox, self._stream, self._offset, self._generation
+        if self._last != stream.last or self._mark != stream.mark or self._acked != stream.acked:
+            stream = evolve(stream, last=self._last, mark=self._mark, acked=self._acked)
+        held = range(max(self._first, self._mark + offset) + 1, self._deliveries + 1)
+        places = {delivery: Place(generation, delivery - offset) for delivery in held}
+        if self._fresh:
+            self._remember()
+        return evolve(
+            before,
+            stream=stream,
+            deliveries=self._deliveries,
+            places=before.places.changed(set(self._gone), places),
+            known=self._known,
+            ack_due=self._ack_due,
+            repeat_due=self._repeat_due,
+            replay_until=self._replay_until,
+        )

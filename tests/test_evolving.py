@@ -56,9 +56,15 @@ def test_a_constructor_makes_what_the_class_makes(
 
 def test_it_takes_what_the_class_takes() -> None:
     make = constructor(Odd)
-    for given, named in [((), {}), ((1, [], 3), {}), ((1, []), {"hidden": 1}), ((), {"_first": 1, "items": []})]:
+    wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((), {}),
+        ((1, [], 3), {}),
+        ((1, []), {"hidden": 1}),
+        ((), {"_first": 1, "items": []}),
+    ]
+    for given, named in wrong:
         with pytest.raises(TypeError):
-            make(*given, **named)  # type: ignore[arg-type]
+            make(*given, **named)
 
 
 def test_checks_are_not_passed_over() -> None:

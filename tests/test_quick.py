@@ -1,15 +1,17 @@
 """The quick reader of messages and acks: whatever it answers, the ordinary reader answers as well."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.policy import Policy
-from clawproto.wire import codec, json_backend
-from clawproto.wire.codec import decode, decode_traffic
-from clawproto.wire.quick import msgspec_read
+from clawproto.wire import json_backend, traffic
+from clawproto.wire.codec import decode
+from clawproto.wire.quick import Answer, Said, msgspec_read
+from clawproto.wire.traffic import decode_traffic
 from clawproto.wire.values import Ack, BadFrame, Frame, MessagePayload
 
 LIMIT = Policy().downlink_limit
@@ -61,6 +63,7 @@ message = one_of(
             {
                 "body": one_of({"fragments": st.one_of(st.lists(fragment, max_size=3), anything)}),
                 "context": one_of({"mentions": st.lists(st.one_of(fragment, text), max_size=2), "reply": anything}),
+                "streaming": one_of({"status": text, "sequence": integer, "started_at": integer}),
             }
         ),
         "stream_merged": st.one_of(st.booleans(), st.none()),
@@ -134,7 +137,7 @@ GOOD: dict[str, Json] = {
 def test_ordinary_frames_are_read_quickly(as_bytes: bool) -> None:
     for frame, kind in [
         (GOOD, MessagePayload),
-        ({**GOOD, "event": "message.reply", "unknown": [1.5]}, MessagePayload),
+        ({**GOOD, "event": "message.reply", "ciphertext_fragments": [1.5]}, MessagePayload),
         ({"version": "2", "event": "message.ack", "payload": {"message_id": "msg-1", "accepted_at": 5}}, Ack),
     ]:
         written = json.dumps(frame)
@@ -144,7 +147,16 @@ def test_ordinary_frames_are_read_quickly(as_bytes: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"version": "1"}, {"dseq": None}, {"dseq": 2**63}, {"sender": {}}, {"to": 1}, {"event": "message.x"}]
+    "change",
+    [
+        {"version": "1"},
+        {"dseq": None},
+        {"dseq": 2**63},
+        {"sender": {}},
+        {"to": 1},
+        {"event": "message.x"},
+        {"later": 1},
+    ],
 )
 def test_what_is_not_ordinary_is_left_to_the_other(change: dict[str, Json]) -> None:
     assert msgspec_read(json.dumps({**GOOD, **change})) is None
@@ -157,14 +169,68 @@ def test_too_deep_for_one_is_too_deep_for_both() -> None:
     assert isinstance(decode(deep, LIMIT), BadFrame)
 
 
+@pytest.mark.parametrize("part", ["ciphertext_fragments", "metadata", "mentions", "reply"])
+def test_what_is_untyped_may_not_nest_too_deeply(part: str) -> None:
+    payload: Any = {
+        "message_id": "msg-1",
+        "message": {"body": {"fragments": []}, "context": {"mentions": [], "reply": None}},
+    }
+    frame: dict[str, Json] = {**GOOD, "payload": payload}
+    place = (
+        frame if part == "ciphertext_fragments" else payload if part == "metadata" else payload["message"]["context"]
+    )
+    for depth, quickly in ((20, True), (100, False)):
+        inner: Any = []
+        for _ in range(depth):
+            inner = [inner]
+        place[part] = inner if part in ("ciphertext_fragments", "mentions") else {"x": inner}
+        written = json.dumps(frame)
+        assert check(written) is quickly
+        assert isinstance(decode(written, LIMIT), Frame if quickly else BadFrame)
+
+
+def test_brackets_in_a_text_are_no_depth() -> None:
+    said = {"message_id": "m", "message": {"body": {"fragments": [{"kind": "text", "text": "{[" * 500}]}}}
+    assert check(json.dumps({**GOOD, "payload": said}))
+
+
 def test_messages_by_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without msgspec a message is known by how it begins; nothing is decoded twice for others."""
-    monkeypatch.setattr(codec, "read_traffic", None)
+    monkeypatch.setattr(traffic, "read_traffic", None)
     for written in (json.dumps(GOOD), json.dumps(GOOD).encode()):
-        assert decode_traffic(written, LIMIT) == slowly(written)
-    for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.', '"message.ack"', "[1]"):
+        assert decode_traffic(written, LIMIT) == counting(slowly(written))
+    for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.send"', '"message.ack"', '["message.send"]'):
         assert decode_traffic(other, LIMIT) is None
     assert decode_traffic(json.dumps(GOOD), 10) is None
+
+
+def counting(frame: Frame | BadFrame) -> Said | Answer | None:
+    """What counts of a frame, by its whole reading."""
+    if not isinstance(frame, Frame):
+        return None
+    payload = frame.payload
+    if isinstance(payload, Ack) and frame.dseq is None and not frame.dseq_malformed:
+        return frame.trace_id, payload.message_id, payload.accepted_at
+    if not isinstance(payload, MessagePayload) or frame.sender is None:
+        return None
+    chat, hidden = (frame.chat_id or "", frame.chat_type), frame.ciphertext_fragments
+    return frame.event, *chat, frame.sender, payload, frame.emitted_at, hidden, frame.dseq
+
+
+@settings(deadline=None, max_examples=400)
+@given(frames, st.booleans(), st.booleans())
+@pytest.mark.rule("ENV-13", "ENV-14")
+def test_what_counts_of_a_message_is_read_alike(frame: Json, stdlib: bool, as_bytes: bool) -> None:
+    """With either reader; the ordinary one knows every message by its name, wherever that stands early enough."""
+    assert isinstance(frame, dict)
+    event = frame.get("event")
+    written = json.dumps({"event": event, **frame})
+    with pytest.MonkeyPatch.context() as patch:
+        if stdlib:
+            patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
+        found = decode_traffic(written.encode() if as_bytes else written, LIMIT)
+    expected = counting(slowly(written))
+    assert repr(found) == repr(expected)
 
 
 @settings(deadline=None, max_examples=300)
@@ -177,19 +243,11 @@ def test_acks_are_read_alike(frame: Json, payload: Json, with_stamp: bool, stdli
     if not with_stamp:
         source.pop("dseq", None)
     written = json.dumps({"event": source.pop("event"), **source})
-    whole = slowly(written)
     with pytest.MonkeyPatch.context() as patch:
         if stdlib:
             patch.setattr(json_backend, "loads", json_backend.stdlib_loads)
         found = decode_traffic(written, LIMIT)
-    if isinstance(found, tuple):
-        assert isinstance(whole, Frame) and isinstance(whole.payload, Ack)
-        assert found == (whole.trace_id, whole.payload.message_id, whole.payload.accepted_at)
-        assert whole.dseq is None and not whole.dseq_malformed
-    elif found is not None:
-        assert found == whole and whole.dseq is not None
-    elif stdlib:
-        assert isinstance(whole, BadFrame) or "dseq" in source
+    assert found == counting(slowly(written))
 
 
 def test_an_ack_has_a_short_form() -> None:

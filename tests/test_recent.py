@@ -1,12 +1,13 @@
 """How much a bounded memory remembers."""
 
 import pytest
+from hypothesis import given, strategies as st
 
 from clawproto.recent import Recent
 
 
 @pytest.mark.rule("SEND-19")
-@pytest.mark.parametrize("limit", [1, 2, 3, 10, 64])
+@pytest.mark.parametrize("limit", [1, 2, 3, 10, 17, 53, 64, 300])
 def test_at_most_the_limit_is_known_and_at_least_half_of_it(limit: int) -> None:
     memory: Recent[int] = Recent()
     for number in range(limit * 5):
@@ -15,6 +16,23 @@ def test_at_most_the_limit_is_known_and_at_least_half_of_it(limit: int) -> None:
         known = [other for other in newest_first if memory.get(str(other)) is not None]
         assert known == list(newest_first)[: len(known)], "what is forgotten is the oldest"
         assert min(number + 1, max(limit // 2, 1)) <= len(known) <= max(limit, 2)
+
+
+@pytest.mark.rule("SEND-19")
+@given(st.integers(1, 80), st.lists(st.lists(st.integers(0, 150), max_size=40), max_size=8))
+def test_many_at_once_are_remembered_as_one_by_one(limit: int, lots: list[list[int]]) -> None:
+    memory = single = Recent[int]()
+    for lot in lots:
+        values = {str(number): number for number in lot}
+        before = hash(memory)
+        after = memory.put_all(values, limit)
+        assert hash(memory) == before, "the old memory is a value"
+        for key, value in values.items():
+            single = single.put(key, value, limit)
+        memory = after
+        assert memory == single
+        known = {key: value for table in reversed(memory.tables()) for key, value in table.items()}
+        assert known == {key: memory.get(key) for key in memory}
 
 
 @pytest.mark.rule("SEND-19")

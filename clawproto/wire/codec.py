@@ -19,7 +19,7 @@ from clawproto.wire import json_backend
 from clawproto.wire.fragments import KNOWN_KINDS
 from clawproto.wire.json_text import plain, write, write_exactly, write_flat, write_text
 from clawproto.wire.payloads import read_payload, read_peer
-from clawproto.wire.quick import Answer, read_quickly, read_traffic
+from clawproto.wire.quick import read_quickly
 from clawproto.wire.structure import optional_integer, optional_string
 from clawproto.wire.values import BadFrame, Frame
 
@@ -28,18 +28,13 @@ PROTOCOL_VERSION: Final = 2
 MESSAGE_ID_LIMIT: Final = 512  # bytes, LIM-4
 EXCERPT_LIMIT: Final = 200
 
-_BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
-_MARK: Final = '"message.'
-_ACK: Final = '"message.ack"'
-_NOTHING: Final[dict[str, Json]] = {}
-
 # --- downlinks -----------------------------------------------------------------------------------------------------
 
 
-def _exceeds(data: str | bytes, limit: int) -> bool:
-    """Whether ``data`` takes more than ``limit`` bytes as UTF-8, counted only where the length leaves it open."""
+def exceeds(data: str | bytes, limit: int) -> bool:
+    """Whether ``data`` takes more than ``limit`` bytes as UTF-8; never if three times its length does not."""
     length = len(data)
-    if length * 3 <= limit or length > limit or isinstance(data, bytes):
+    if length > limit or isinstance(data, bytes):
         return length > limit
     return len(data.encode("utf-8", "surrogatepass")) > limit
 
@@ -61,7 +56,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     Returns:
         A `Frame`, whose payload may be a `MalformedPayload`; or a `BadFrame`, to be counted and dropped (ENV-12).
     """
-    if _exceeds(data, limit):
+    if len(data) * 3 > limit and exceeds(data, limit):
         return BadFrame("too-long", excerpt(data))
     if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
         quick = read_quickly(data)
@@ -94,41 +89,6 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
         dseq,
         dseq is None and "dseq" in source,
         get("ciphertext_fragments"),
-    )
-
-
-def decode_traffic(data: str | bytes, limit: int) -> Frame | Answer | None:
-    """What looks like a message or an ack, if it is quickly read: None says nothing about it."""
-    if _exceeds(data, limit):
-        return None
-    if read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
-        return read_traffic(data)
-    beginning = data[:_BEGINNING] if isinstance(data, str) else data[:_BEGINNING].decode("utf-8", "replace")
-    if _ACK in beginning:
-        return _read_ack(data)
-    if _MARK not in beginning:
-        return None
-    frame = decode(data, limit)
-    return frame if isinstance(frame, Frame) else None
-
-
-def _read_ack(data: str | bytes) -> Answer | None:
-    """An ack without a stamp, else None."""
-    try:
-        source = json_backend.loads(data)
-    except json_backend.NotJson:
-        return None
-    if type(source) is not dict or "dseq" in source:
-        return None
-    get = source.get
-    if get("event") != "message.ack" or get("version") != VERSION:
-        return None
-    payload = get("payload")
-    get_part = payload.get if type(payload) is dict else _NOTHING.get
-    return (
-        optional_string(get("trace_id")) or "",
-        optional_string(get_part("message_id")),
-        optional_integer(get_part("accepted_at")),
     )
 
 

@@ -5,9 +5,10 @@ Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or o
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias, cast
 
 from clawproto.evolving import constructor
+from clawproto.json_types import Json
 from clawproto.wire.fragments import read_mentions
 from clawproto.wire.json_backend import MAX_DEPTH
 from clawproto.wire.payloads import read_reply
@@ -25,7 +26,9 @@ from clawproto.wire.values import (
 Read: TypeAlias = Callable[[str | bytes], Frame | None]
 Answer: TypeAlias = tuple[str, str | None, int | None]
 """An ack without a stamp: trace id, message id, time of acceptance."""
-ReadTraffic: TypeAlias = Callable[[str | bytes], Frame | Answer | None]
+Said: TypeAlias = tuple[str, str, str | None, Peer, MessagePayload, int | None, Json, int | None]
+"""A message with a sender: event, chat, type of chat, sender, payload, time, ciphertext, ``dseq``."""
+ReadTraffic: TypeAlias = Callable[[str | bytes], Said | Answer | None]
 
 try:
     import msgspec
@@ -35,15 +38,18 @@ except ImportError:
 else:
     _Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # ENV-14
 
-    class _Text(msgspec.Struct, tag_field="kind", tag="text", gc=False):
+    class _Object(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+        """An object that holds what is known and nothing else, so that nothing is passed over unseen."""
+
+    class _Text(_Object, tag_field="kind", tag="text"):
         text: str
         delta: str | None = None
 
-    class _Mention(msgspec.Struct, tag_field="kind", tag="mention", gc=False):
+    class _Mention(_Object, tag_field="kind", tag="mention"):
         user_id: str | None = None
         display: str | None = None
 
-    class _Image(msgspec.Struct, tag_field="kind", tag="image", gc=False):
+    class _Image(_Object, tag_field="kind", tag="image"):
         url: str
         name: str | None = None
         mime: str | None = None
@@ -51,48 +57,61 @@ else:
         width: _Integer | None = None
         height: _Integer | None = None
 
-    class _Body(msgspec.Struct, gc=False):
+    class _Peer(_Object):
+        id: str
+        type: str | None = None
+        nick_name: str | None = None
+
+    class _Body(_Object):
         fragments: list[_Text | _Mention | _Image]
 
-    class _Context(msgspec.Struct, gc=False):
+    class _Context(_Object):
         mentions: list[Any] | None = None
         reply: dict[str, Any] | None = None
 
-    class _Said(msgspec.Struct, gc=False):
+    class _Streaming(_Object):  # says nothing of a message that is whole (SEND-10)
+        status: str | None = None
+        sequence: _Integer | None = None
+        mutation_policy: str | None = None
+        started_at: _Integer | None = None
+        completed_at: _Integer | None = None
+
+    class _Said(_Object):
         body: _Body
         context: _Context | None = None
+        streaming: _Streaming | None = None
 
-    class _Message(msgspec.Struct, gc=False):
+    class _Message(_Object):
         message_id: str
         message: _Said
-        message_mode: str | None = None
-        stream_merged: bool | None = None
+        message_mode: str = ""
+        stream_merged: bool = False
         metadata: dict[str, Any] | None = None
 
-    class _Ack(msgspec.Struct, gc=False):
+    class _Ack(_Object):
         message_id: str | None = None
         accepted_at: _Integer | None = None
 
-    class _Envelope(msgspec.Struct, tag_field="event", gc=False):
+    class _Envelope(_Object, tag_field="event"):
         version: str
-        trace_id: str | None = None
+        trace_id: str = ""
         emitted_at: _Integer | None = None
         chat_id: str | None = None
         chat_type: str | None = None
-        to: Peer | None = None
-        sender: Peer | None = None
+        to: _Peer | None = None
+        sender: _Peer | None = None
         origin_device_id: str | None = None
         seq: _Integer | None = None
-        dseq: _Integer | msgspec.UnsetType = msgspec.UNSET  # null would be no integer (R2-31)
+        dseq: _Integer = cast(int, None)  # absent, or an integer: null would be no integer (R2-31)
         ciphertext_fragments: Any = None
 
-    class _SendEnvelope(_Envelope, tag="message.send", gc=False, kw_only=True):
+    class _SendEnvelope(_Envelope, tag="message.send", kw_only=True):
         payload: _Message
 
-    class _ReplyEnvelope(_Envelope, tag="message.reply", gc=False, kw_only=True):
+    class _ReplyEnvelope(_Envelope, tag="message.reply", kw_only=True):
         payload: _Message
 
-    class _AckEnvelope(_Envelope, tag="message.ack", gc=False, kw_only=True):
+    class _AckEnvelope(_Envelope, tag="message.ack", kw_only=True):
         payload: _Ack
 
     _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope
@@ -107,6 +126,7 @@ else:
     _make_mention: Final = constructor(MentionFragment)
     _make_media: Final = constructor(MediaFragment)
     _make_message: Final = constructor(MessagePayload)
+    _make_peer: Final = constructor(Peer)
     _make_ack: Final = constructor(Ack)
     _make_frame: Final = constructor(Frame)
 
@@ -118,19 +138,6 @@ else:
         assert type(found) is _Image
         return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _payload(found: _Message) -> MessagePayload:
-        said = found.message
-        context, fragments = said.context, said.body.fragments
-        return _make_message(
-            found.message_id,
-            found.message_mode or "",
-            (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
-            read_mentions(context.mentions) if context is not None and context.mentions else (),
-            read_reply(context.reply) if context is not None and context.reply is not None else None,
-            found.stream_merged is True,
-            found.metadata,
-        )
-
     def _ordinary(data: str | bytes) -> _Ordinary | None:
         try:
             # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
@@ -138,44 +145,78 @@ else:
             found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return None
-        if found.version != "2" or text.count("[") + text.count("{") > MAX_DEPTH:
+        if found.version != "2" or not (_is_typed(found) or text.count("[") + text.count("{") <= MAX_DEPTH):
             return None
         return found
 
-    def _frame(found: _Ordinary) -> Frame:
-        dseq = found.dseq
-        return _make_frame(
-            _EVENTS[type(found)],
-            _make_ack(found.payload.message_id, found.payload.accepted_at)
-            if isinstance(found, _AckEnvelope)
-            else _payload(found.payload),
-            found.trace_id or "",
-            found.emitted_at,
-            found.chat_id,
-            found.chat_type,
-            found.to,
-            found.sender,
-            found.origin_device_id,
-            found.seq,
-            None if dseq is msgspec.UNSET else dseq,
-            False,
-            found.ciphertext_fragments,
+    def _is_typed(found: _Ordinary) -> bool:
+        """Whether nothing in it can nest without bounds."""
+        if found.ciphertext_fragments is not None:
+            return False
+        if isinstance(found, _AckEnvelope):
+            return True
+        payload = found.payload
+        context = payload.message.context
+        return payload.metadata is None and (context is None or (not context.mentions and context.reply is None))
+
+    def _payload(found: _Message) -> MessagePayload:
+        said = found.message
+        context, fragments = said.context, said.body.fragments
+        return _make_message(
+            found.message_id,
+            found.message_mode,
+            (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
+            read_mentions(context.mentions) if context is not None and context.mentions else (),
+            read_reply(context.reply) if context is not None and context.reply is not None else None,
+            found.stream_merged,
+            found.metadata,
         )
 
     def msgspec_read(data: str | bytes) -> Frame | None:
         """The frame, if it is an ordinary message or ack."""
         found = _ordinary(data)
-        return None if found is None else _frame(found)
+        if found is None:
+            return None
+        to, sender = found.to, found.sender
+        return _make_frame(
+            _EVENTS[type(found)],
+            _make_ack(found.payload.message_id, found.payload.accepted_at)
+            if isinstance(found, _AckEnvelope)
+            else _payload(found.payload),
+            found.trace_id,
+            found.emitted_at,
+            found.chat_id,
+            found.chat_type,
+            None if to is None else _make_peer(to.id, to.type, to.nick_name),
+            None if sender is None else _make_peer(sender.id, sender.type, sender.nick_name),
+            found.origin_device_id,
+            found.seq,
+            found.dseq,
+            False,
+            found.ciphertext_fragments,
+        )
 
-    def msgspec_read_traffic(data: str | bytes) -> Frame | Answer | None:
-        """The same; of an ack without a stamp only what counts."""
+    def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
+        """The same, of which only what counts."""
         found = _ordinary(data)
         if found is None:
             return None
-        if isinstance(found, _AckEnvelope) and found.dseq is msgspec.UNSET:
-            payload = found.payload
-            return found.trace_id or "", payload.message_id, payload.accepted_at
-        return _frame(found)
+        if isinstance(found, _AckEnvelope):
+            payload, stamp = found.payload, cast(int | None, found.dseq)
+            return (found.trace_id, payload.message_id, payload.accepted_at) if stamp is None else None
+        sender = found.sender
+        if sender is None:
+            return None
+        return (
+            "message.send" if type(found) is _SendEnvelope else "message.reply",
+            found.chat_id or "",
+            found.chat_type,
+            _make_peer(sender.id, sender.type, sender.nick_name),
+            _payload(found.payload),
+            found.emitted_at,
+            found.ciphertext_fragments,
+            found.dseq,
+        )
 
     read_quickly = msgspec_read
     read_traffic = msgspec_read_traffic

@@ -1,0 +1,76 @@
+"""What counts of the frames that are most of the traffic: messages and acks, without the rest of their envelope.
+
+text ──┬── msgspec, where it is installed (`clawproto.wire.quick`) ──► Said or Answer
+       └── whatever names itself a message or an ack, through JSON ──►      "
+       └── anything else, and what is not ordinary: None, and `clawproto.wire.codec.decode` reads it
+"""
+
+from typing import Final
+
+from clawproto.json_types import Json
+from clawproto.wire import json_backend
+from clawproto.wire.codec import VERSION, exceeds
+from clawproto.wire.payloads import read_payload, read_peer
+from clawproto.wire.quick import Answer, Said, read_traffic
+from clawproto.wire.structure import optional_integer, optional_string
+from clawproto.wire.values import MessagePayload
+
+_BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
+_SEND: Final = '"message.send"'
+_REPLY: Final = '"message.reply"'
+_ACK: Final = '"message.ack"'
+_NOTHING: Final[dict[str, Json]] = {}
+
+
+def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
+    """What counts of a message with a sender, or of an ack without a stamp, if it is quickly read: None says nothing
+    about it."""
+    if len(data) * 3 > limit and exceeds(data, limit):
+        return None
+    if read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
+        found = read_traffic(data)
+        if found is not None:
+            return found
+    beginning = data[:_BEGINNING] if isinstance(data, str) else data[:_BEGINNING].decode("utf-8", "replace")
+    if not (_SEND in beginning or _ACK in beginning or _REPLY in beginning):
+        return None
+    try:
+        source = json_backend.loads(data)
+    except json_backend.NotJson:
+        return None
+    if type(source) is not dict or source.get("version") != VERSION:
+        return None
+    match source.get("event"):
+        case "message.send" | "message.reply" as event:
+            return _read_said(event, source)
+        case "message.ack" if "dseq" not in source:
+            return _read_ack(source)
+        case _:
+            return None
+
+
+def _read_said(event: str, source: dict[str, Json]) -> Said | None:
+    get = source.get
+    sender, message = read_peer(get("sender")), read_payload(event, get("payload"))
+    if sender is None or type(message) is not MessagePayload:
+        return None
+    return (
+        event,
+        optional_string(get("chat_id")) or "",
+        optional_string(get("chat_type")),
+        sender,
+        message,
+        optional_integer(get("emitted_at")),
+        get("ciphertext_fragments"),
+        optional_integer(get("dseq")),
+    )
+
+
+def _read_ack(source: dict[str, Json]) -> Answer:
+    payload = source.get("payload")
+    get = payload.get if type(payload) is dict else _NOTHING.get
+    return (
+        optional_string(source.get("trace_id")) or "",
+        optional_string(get("message_id")),
+        optional_integer(get("accepted_at")),
+    )
