@@ -22,13 +22,15 @@ from clawproto.gates import CHAT_PREFIX
 from clawproto.ids import IdState, Minter
 from clawproto.instant import Instant
 from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState
+from clawproto.persistent import IntMap, StrMap
 from clawproto.results import Receipt
-from clawproto.wire.codec import encode_content, encode_envelope
+from clawproto.wire.codec import encode_content, encode_minted
 from clawproto.wire.json_text import write
 
 FAR = 1 << 62  # no deadline
 _HEAD = len('{"message_id":"msg-01K5Z3NDEKTSV4RRFFQ69G5FAV",')
 _WIDEST = 4  # bytes of a character
+_LOADED = 512  # so many former entries are looked up quicker in a dict, made when the first is asked for
 
 _new_entry = constructor(Entry)
 _new_frame = constructor(SendFrame)
@@ -53,10 +55,13 @@ class SendTraffic:
         "_dues",
         "_ended",
         "_former_dues",
+        "_former_entries",
+        "_former_traces",
         "_fresh",
         "_generation",
         "_gone",
         "_limit",
+        "_loaded",
         "_next_due",
         "_next_number",
         "_slot",
@@ -80,6 +85,9 @@ class SendTraffic:
         self._ended: set[int] = set()
         self._next_number = before.next_number
         self._next_due = before.next_due
+        self._former_entries: IntMap[Entry] | dict[int, Entry] = before.entries
+        self._former_traces: StrMap[int] | dict[str, int] = before.by_trace
+        self._loaded = False
         self._former_dues: Iterator[tuple[int, tuple[int, int]]] = before.due.items()
         self._slot = 0
         self.due = FAR
@@ -115,9 +123,7 @@ class SendTraffic:
         payload, event = f'{{"message_id":"{message_id}",{content}', EVENT_SEND if reply is None else EVENT_REPLY
         if not (content.isascii() and chat_id.isascii()):
             length = len(f"{payload}{to or ''}{chat_id}".encode("utf-8", "surrogatepass"))
-        text = encode_envelope(
-            event, trace_id=trace_id, emitted_at=now.wall_ms, payload_text=payload, chat_id=chat_id, to_text=to
-        )
+        text = encode_minted(event, trace_id, now.wall_ms, payload, chat_id, to)
         self._fresh[number] = _new_entry(
             command.command,
             chat_id,
@@ -146,7 +152,7 @@ class SendTraffic:
             return ()
         entry = self._fresh.pop(number, None)
         if entry is None:
-            entry = self._before.entries.get(number)
+            entry = self._former_entries.get(number)
             assert entry is not None
             if entry.event == EVENT_REACTION:
                 return None
@@ -168,7 +174,12 @@ class SendTraffic:
     def _former(self, trace_id: str, message_id: str | None) -> int | None:
         """The number of what is answered, if it is not the trace of a fresh one that tells (SEND-11)."""
         before, gone = self._before, self._gone
-        number = before.by_trace.get(trace_id) if trace_id else None
+        if not self._loaded:
+            self._loaded = True
+            if len(before.entries) <= _LOADED:
+                self._former_entries = dict(before.entries.items())
+                self._former_traces = {entry.trace_id: number for number, entry in self._former_entries.items()}
+        number = self._former_traces.get(trace_id) if trace_id else None
         if (number is None or number in gone) and message_id is not None:
             number = self._by_message.get(message_id)
             if number is None:
@@ -194,6 +205,17 @@ class SendTraffic:
         before, gone = self._before, self._gone
         if self._next_number == before.next_number and not gone:
             return before
+        if len(gone) == len(before.entries):  # nothing is left of the former ones, nor of what points to them
+            return OutboxState(
+                IntMap.of(self._fresh.items()),
+                StrMap.of(self._by_trace.items()),
+                StrMap.of(self._by_message.items()),
+                IntMap.of(self._dues.items()),
+                gates=before.gates,
+                keeping=before.keeping,
+                next_number=self._next_number,
+                next_due=self._next_due,
+            )
         numbers, events = gone.keys(), gone.values()
         return evolve(
             before,
