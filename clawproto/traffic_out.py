@@ -42,18 +42,18 @@ class SendTraffic:
     """What sends and acks change, kept aside. Private to `clawproto.traffic`.
 
     Attributes:
-        due: monotonic ms of the next ack deadline, `FAR` if there is none.
+        ack_timeout: milliseconds that a message waits for its ack.
         minter: of ids; shared with whoever mints besides.
     """
 
     __slots__ = (
-        "_ack_timeout",
         "_any_chat",
         "_before",
         "_by_message",
         "_by_trace",
         "_dues",
         "_ended",
+        "_former_due",
         "_former_dues",
         "_former_entries",
         "_former_traces",
@@ -65,7 +65,7 @@ class SendTraffic:
         "_next_due",
         "_next_number",
         "_slot",
-        "due",
+        "ack_timeout",
         "minter",
     )
 
@@ -75,7 +75,7 @@ class SendTraffic:
         self._before = before
         self._generation = generation
         self._limit = policy.frame_limit
-        self._ack_timeout = policy.ack_timeout_ms
+        self.ack_timeout = policy.ack_timeout_ms
         self._any_chat = not policy.require_chat_prefix
         self._fresh: dict[int, Entry] = {}
         self._by_trace: dict[str, int] = {}
@@ -89,9 +89,8 @@ class SendTraffic:
         self._former_traces: StrMap[int] | dict[str, int] = before.by_trace
         self._loaded = False
         self._former_dues: Iterator[tuple[int, tuple[int, int]]] = before.due.items()
-        self._slot = 0
-        self.due = FAR
-        self._await_next()
+        self._former_due = next(self._former_dues, None)
+        self._slot = before.next_due
 
     @staticmethod
     def begin(before: OutboxState, config: Config, generation: int, ids: IdState) -> "SendTraffic | None":
@@ -138,10 +137,7 @@ class SendTraffic:
             slot,
         )
         self._by_trace[trace_id] = self._by_message[message_id] = number
-        due = now.mono_ms + self._ack_timeout
-        self._dues[slot] = due, number
-        if not self._slot:
-            self._slot, self.due = slot, due
+        self._dues[slot] = now.mono_ms + self.ack_timeout, number
         self._next_number, self._next_due = number + 1, slot + 1
         return (_new_frame(self._generation, text, event),)
 
@@ -161,8 +157,6 @@ class SendTraffic:
                 self._ended.add(entry.due)
         else:
             del self._by_trace[entry.trace_id], self._by_message[entry.message_id], self._dues[entry.due]
-        if entry.due and entry.due == self._slot:
-            self._await_next()
         minted, command = entry.message_id, entry.command
         final = message_id or minted
         if command is not None:
@@ -186,19 +180,19 @@ class SendTraffic:
                 number = before.by_message.get(message_id)
         return None if number is None or number in gone else number
 
-    def _await_next(self) -> None:
-        """The deadline that comes next is that of the first slot which is not decided."""
-        for slot, (due, _) in self._former_dues:
-            if slot not in self._ended:
-                self._slot, self.due = slot, due
-                return
-        slot, end, dues = max(self._slot + 1, self._before.next_due), self._next_due, self._dues
-        while slot < end:
-            if slot in dues:
-                self._slot, self.due = slot, dues[slot][0]
-                return
+    @property
+    def due(self) -> int:
+        """Monotonic ms of the next ack deadline, `FAR` if there is none: that of the first slot which is undecided."""
+        former, ended = self._former_due, self._ended
+        while former is not None:
+            if former[0] not in ended:
+                return former[1][0]
+            former = self._former_due = next(self._former_dues, None)
+        slot, end, dues = self._slot, self._next_due, self._dues
+        while slot < end and slot not in dues:
             slot += 1
-        self._slot, self.due = 0, FAR
+        self._slot = slot
+        return dues[slot][0] if slot < end else FAR
 
     def state(self) -> OutboxState:
         """The outbox as ``step`` would have it."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from operator import methodcaller
 from typing import Final, cast
 
 from clawproto.json_types import Json
@@ -10,6 +11,7 @@ from clawproto.wire.json_backend import MAX_DEPTH
 
 _DEEPEST: Final = MAX_DEPTH - 4  # frame, payload, message and body are around it
 
+_values: Final = methodcaller("values")
 _OBJECTS: Final = frozenset({dict})
 _KEYS: Final = frozenset({str})
 _FLAT: Final = frozenset({str, int, bool, type(None)})
@@ -77,11 +79,11 @@ def write_flat(items: object) -> str | None:
     nothing about the value, not even that it can be written."""
     if type(items) is not tuple:
         return None
-    objects = cast(tuple[dict[object, object], ...], items)
+    objects = cast("tuple[dict[object, object], ...]", items)
     if not (
         _OBJECTS.issuperset(map(type, objects))
         and _KEYS.issuperset(map(type, chain.from_iterable(objects)))
-        and _FLAT.issuperset(map(type, chain.from_iterable(map(dict[object, object].values, objects))))
+        and _FLAT.issuperset(map(type, chain.from_iterable(map(_values, objects))))
     ):
         return None
     text = _write_all(objects)

@@ -199,13 +199,10 @@ else:
     def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
         """The same, of which only what counts."""
         found = _ordinary(data)
-        if found is None:
-            return None
         if isinstance(found, _AckEnvelope):
             payload, stamp = found.payload, cast(int | None, found.dseq)
             return (found.trace_id, payload.message_id, payload.accepted_at) if stamp is None else None
-        sender = found.sender
-        if sender is None:
+        if found is None or (sender := found.sender) is None:
             return None
         return (
             "message.send" if type(found) is _SendEnvelope else "message.reply",
