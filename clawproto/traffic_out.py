@@ -30,7 +30,7 @@ from clawproto.wire.json_text import write
 FAR = 1 << 62  # no deadline
 _HEAD = len('{"message_id":"msg-01K5Z3NDEKTSV4RRFFQ69G5FAV",')
 _WIDEST = 4  # bytes of a character
-_LOADED = 512  # so many former entries are looked up quicker in a dict, made when the first is asked for
+_LOADED = 256  # so many former entries are taken into the dicts when the first of them is answered
 
 _new_entry = constructor(Entry)
 _new_frame = constructor(SendFrame)
@@ -53,11 +53,9 @@ class SendTraffic:
         "_by_trace",
         "_dues",
         "_ended",
+        "_entries",
         "_former_due",
         "_former_dues",
-        "_former_entries",
-        "_former_traces",
-        "_fresh",
         "_generation",
         "_gone",
         "_limit",
@@ -77,7 +75,7 @@ class SendTraffic:
         self._limit = policy.frame_limit
         self.ack_timeout = policy.ack_timeout_ms
         self._any_chat = not policy.require_chat_prefix
-        self._fresh: dict[int, Entry] = {}
+        self._entries: dict[int, Entry] = {}
         self._by_trace: dict[str, int] = {}
         self._by_message: dict[str, int] = {}
         self._dues: dict[int, tuple[int, int]] = {}
@@ -85,8 +83,6 @@ class SendTraffic:
         self._ended: set[int] = set()
         self._next_number = before.next_number
         self._next_due = before.next_due
-        self._former_entries: IntMap[Entry] | dict[int, Entry] = before.entries
-        self._former_traces: StrMap[int] | dict[str, int] = before.by_trace
         self._loaded = False
         self._former_dues: Iterator[tuple[int, tuple[int, int]]] = before.due.items()
         self._former_due = next(self._former_dues, None)
@@ -123,7 +119,7 @@ class SendTraffic:
         if not (content.isascii() and chat_id.isascii()):
             length = len(f"{payload}{to or ''}{chat_id}".encode("utf-8", "surrogatepass"))
         text = encode_minted(event, trace_id, now.wall_ms, payload, chat_id, to)
-        self._fresh[number] = _new_entry(
+        self._entries[number] = _new_entry(
             command.command,
             chat_id,
             message_id,
@@ -143,20 +139,22 @@ class SendTraffic:
 
     def acknowledged(self, trace_id: str, message_id: str | None, accepted_at: int | None) -> tuple[Effect, ...] | None:
         """``message.ack`` without a stamp: for a message of ours, or a stray (SEND-11)."""
-        number = self._by_trace.get(trace_id) if trace_id else None
-        if number is None and (number := self._former(trace_id, message_id)) is None:
+        number = self._by_trace.get(trace_id)
+        if number is None and (number := self._elsewhere(trace_id, message_id)) is None:
             return ()
-        entry = self._fresh.pop(number, None)
-        if entry is None:
-            entry = self._former_entries.get(number)
-            assert entry is not None
-            if entry.event == EVENT_REACTION:
-                return None
-            self._gone[number] = entry
-            if entry.due:
-                self._ended.add(entry.due)
+        entries, former = self._entries, self._before
+        entry = entries.get(number) or former.entries.get(number)
+        assert entry is not None
+        if entry.event == EVENT_REACTION:
+            return None
+        if number >= former.next_number:
+            del entries[number], self._by_trace[entry.trace_id], self._by_message[entry.message_id]
+            del self._dues[entry.due]
         else:
-            del self._by_trace[entry.trace_id], self._by_message[entry.message_id], self._dues[entry.due]
+            self._gone[number] = entry
+            self._ended.add(entry.due)
+            entries.pop(number, None)
+            self._by_trace.pop(entry.trace_id, None)
         minted, command = entry.message_id, entry.command
         final = message_id or minted
         if command is not None:
@@ -165,20 +163,19 @@ class SendTraffic:
             done = Emit(SendSettled(entry.chat_id, final, accepted=True))
         return (done,) if final == minted else (Emit(AckAnomaly(minted, final)), done)
 
-    def _former(self, trace_id: str, message_id: str | None) -> int | None:
-        """The number of what is answered, if it is not the trace of a fresh one that tells (SEND-11)."""
-        before, gone = self._before, self._gone
+    def _elsewhere(self, trace_id: str, message_id: str | None) -> int | None:
+        """The number of what is answered, if it is not a trace known here that tells (SEND-11)."""
+        before = self._before
         if not self._loaded:
             self._loaded = True
             if len(before.entries) <= _LOADED:
-                self._former_entries = dict(before.entries.items())
-                self._former_traces = {entry.trace_id: number for number, entry in self._former_entries.items()}
-        number = self._former_traces.get(trace_id) if trace_id else None
-        if (number is None or number in gone) and message_id is not None:
-            number = self._by_message.get(message_id)
-            if number is None:
-                number = before.by_message.get(message_id)
-        return None if number is None or number in gone else number
+                for former, entry in before.entries.items():
+                    self._entries[former] = entry
+                    self._by_trace[entry.trace_id] = former
+        number = self._by_trace.get(trace_id) or (before.by_trace.get(trace_id) if trace_id else None)
+        if (number is None or number in self._gone) and message_id is not None:
+            number = self._by_message.get(message_id) or before.by_message.get(message_id)
+        return None if number is None or number in self._gone else number
 
     @property
     def due(self) -> int:
@@ -196,13 +193,14 @@ class SendTraffic:
 
     def state(self) -> OutboxState:
         """The outbox as ``step`` would have it."""
-        before, gone = self._before, self._gone
-        if self._next_number == before.next_number and not gone:
+        before, gone, first = self._before, self._gone, self._before.next_number
+        if self._next_number == first and not gone:
             return before
+        fresh, traces = self._entries, self._by_trace
         if len(gone) == len(before.entries):  # nothing is left of the former ones, nor of what points to them
             return OutboxState(
-                IntMap.of(self._fresh.items()),
-                StrMap.of(self._by_trace.items()),
+                IntMap.of(fresh.items()),
+                StrMap.of(traces.items()),
                 StrMap.of(self._by_message.items()),
                 IntMap.of(self._dues.items()),
                 gates=before.gates,
@@ -210,14 +208,16 @@ class SendTraffic:
                 next_number=self._next_number,
                 next_due=self._next_due,
             )
-        numbers, events = gone.keys(), gone.values()
+        if self._loaded:
+            fresh = {number: entry for number, entry in fresh.items() if number >= first}
+            traces = {entry.trace_id: number for number, entry in fresh.items()}
         return evolve(
             before,
-            entries=before.entries.changed(numbers, self._fresh),
-            by_trace=before.by_trace.changed({entry.trace_id for entry in events}, self._by_trace),
-            by_message=before.by_message.changed({entry.message_id for entry in events}, self._by_message),
+            entries=before.entries.changed(gone.keys(), fresh),
+            by_trace=before.by_trace.changed({entry.trace_id for entry in gone.values()}, traces),
+            by_message=before.by_message.changed({entry.message_id for entry in gone.values()}, self._by_message),
             due=before.due.changed(self._ended, self._dues),
-            told=before.told.changed(numbers, {}) if len(before.told) else before.told,
+            told=before.told.changed(gone.keys(), {}) if len(before.told) else before.told,
             next_number=self._next_number,
             next_due=self._next_due,
         )

@@ -145,9 +145,12 @@ else:
             found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return None
-        if found.version != "2" or not (_is_typed(found) or text.count("[") + text.count("{") <= MAX_DEPTH):
-            return None
-        return found
+        return found if found.version == "2" and (_is_typed(found) or _is_flat(text)) else None
+
+    def _is_flat(text: str | bytes) -> bool:
+        """Whether it cannot nest too deeply, having so few brackets."""
+        text = text if isinstance(text, str) else text.decode()
+        return text.count("[") + text.count("{") <= MAX_DEPTH
 
     def _is_typed(found: _Ordinary) -> bool:
         """Whether nothing in it can nest without bounds."""
@@ -198,11 +201,17 @@ else:
 
     def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
         """The same, of which only what counts."""
-        found = _ordinary(data)
+        try:
+            found: _Ordinary = _decode(data if isinstance(data, str) else data.decode())  # as in _ordinary
+        except (ValueError, RecursionError):
+            return None
         if isinstance(found, _AckEnvelope):
-            payload, stamp = found.payload, cast(int | None, found.dseq)
-            return (found.trace_id, payload.message_id, payload.accepted_at) if stamp is None else None
-        if found is None or (sender := found.sender) is None:
+            stamp, payload = cast(int | None, found.dseq), found.payload
+            if stamp is not None or found.version != "2" or found.ciphertext_fragments is not None:
+                return None
+            return found.trace_id, payload.message_id, payload.accepted_at
+        sender = found.sender
+        if sender is None or found.version != "2" or not (_is_typed(found) or _is_flat(data)):
             return None
         return (
             "message.send" if type(found) is _SendEnvelope else "message.reply",
