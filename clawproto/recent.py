@@ -1,6 +1,7 @@
 """A bounded memory: what was put last is known, what was put long ago is forgotten."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
@@ -68,11 +69,15 @@ class Recent(Generic[V]):
         part = max(limit // _PARTS, 1)
         half = (limit + 1 - part) // 2  # both halves and what is collected for the next part make up the limit
         tail, block, younger, older = self.tail.values.copy(), self.block, self.younger, self.older
-        for key, value in values.items():
-            tail[key] = value
+        items, left = iter(values.items()), len(values)
+        while left:
             room = half - len(younger.values)
             size = room if 0 < room < part else part
-            if len(tail) < TAIL and len(tail) < size - len(block.values):
+            enough = min(TAIL, size - len(block.values))
+            count = min(enough - len(tail), left)
+            tail.update(islice(items, count))
+            left -= count
+            if len(tail) < enough:
                 continue
             block, tail = Block({**block.values, **tail}), {}
             if len(block.values) >= size:

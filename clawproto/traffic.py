@@ -16,7 +16,7 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 from clawproto import deadlines, outbox
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
-from clawproto.events import FrameReceived, Send, Settle, Tick
+from clawproto.events import Event, FrameReceived, Send, Settle, Tick
 from clawproto.evolving import constructor, evolve
 from clawproto.ids import Minter
 from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, ack, fingerprint, receipt
@@ -95,7 +95,7 @@ class Traffic:
         self._heard_at = online.heard_at
         self._last = stream.last
         self._mark = stream.mark
-        self._acked = stream.acked
+        self._acked: int = stream.acked
         self._first = self._deliveries = inbox.deliveries
         self._offset = inbox.deliveries - stream.last
         self._gone: list[int] = []
@@ -161,21 +161,26 @@ class Traffic:
             due = self._stable_at
         return min(due, self._sends_due)
 
-    def handle(self, event: FrameReceived | Settle | Send | Tick, now: Instant) -> tuple[Effect, ...] | None:
+    def handle(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
         """Do what ``step`` would do, if this is ordinary and nothing but an ack is due; else None."""
-        mono = now.mono_ms
-        is_due = mono >= self._look_at
-        if now.wall_ms >= self._wall_due or (is_due and mono >= self._others_due()):
-            return None
+        if now.mono_ms >= self._look_at:
+            return self._when_due(event, now)
+        return None if now.wall_ms >= self._wall_due else self._do(event, now)
+
+    def _do(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
         if isinstance(event, FrameReceived):
-            done = self._receive(event, now)
-        elif isinstance(event, Settle):
-            done = self._settle(event.delivery, mono)
-        elif isinstance(event, Send):
-            done = self._send(event, now)
-        else:
-            return self._look(now)
-        return done if done is None or not is_due else done + self._look(now)
+            return self._receive(event, now)
+        if isinstance(event, Settle):
+            return self._settle(event.delivery, now.mono_ms)
+        if isinstance(event, Send):
+            return self._send(event, now)
+        return self._look(now) if isinstance(event, Tick) else None
+
+    def _when_due(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
+        if now.wall_ms >= self._wall_due or now.mono_ms >= self._others_due():
+            return None
+        done = self._do(event, now)
+        return done if done is None or isinstance(event, Tick) else done + self._look(now)
 
     def _look(self, now: Instant) -> tuple[Effect, ...]:
         """What `clawproto.session.step` does where something is due, which is an ack at most: send it, and ask the

@@ -5,6 +5,7 @@ from typing import Final, TypeAlias, cast
 
 from cattrs import BaseValidationError, transform_error
 
+from clawproto.evolving import constructor
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_fragments, read_mentions
 from clawproto.wire.structure import optional_integer, optional_string, tolerant
@@ -50,6 +51,10 @@ _PONG: Final = Pong()
 _REPLAY_DONE: Final = ReplayDone()
 
 
+_new_message: Final = constructor(MessagePayload)
+_new_peer: Final = constructor(Peer)
+
+
 class _Unusable(Exception):
     """The payload lacks what its event cannot do without."""
 
@@ -74,19 +79,20 @@ def _read_message(data: _Object) -> MessagePayload:
     message_id = data.get("message_id")
     if type(message_id) is not str:
         raise _Unusable("payload.message_id is not a string")
-    message = _object(data.get("message"))
-    items = _object(message.get("body")).get("fragments")
-    if type(items) is not list:
+    message = data.get("message")
+    body = message.get("body") if type(message) is dict else None
+    items = body.get("fragments") if type(body) is dict else None
+    if type(message) is not dict or type(items) is not list:
         raise _Unusable("payload.message.body.fragments is not a list")
     fragments, skipped = read_fragments(items)
-    context = _object(message.get("context"))
-    metadata = data.get("metadata")
-    return MessagePayload(
+    context, metadata, mode = message.get("context"), data.get("metadata"), data.get("message_mode")
+    mentions, reply = (context.get("mentions"), context.get("reply")) if type(context) is dict else (None, None)
+    return _new_message(
         message_id,
-        optional_string(data.get("message_mode")) or "",
+        mode if type(mode) is str else "",
         fragments,
-        read_mentions(context.get("mentions")),
-        read_reply(context.get("reply")),
+        read_mentions(mentions) if mentions else (),
+        read_reply(reply) if reply else None,
         data.get("stream_merged") is True,
         metadata if type(metadata) is dict else None,
         skipped,
@@ -209,7 +215,8 @@ def read_peer(value: Json) -> Peer | None:
     """``to`` or ``sender``; None unless it is an object with an id (ENV-13). Never raises."""
     if type(value) is not dict or type(peer_id := value.get("id")) is not str:
         return None
-    return Peer(peer_id, optional_string(value.get("type")), optional_string(value.get("nick_name")))
+    kind, name = value.get("type"), value.get("nick_name")
+    return _new_peer(peer_id, kind if type(kind) is str else None, name if type(name) is str else None)
 
 
 def _explain(error: BaseException, type_: type | None) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias, cast
 from clawproto.evolving import constructor
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_mentions
-from clawproto.wire.json_backend import MAX_DEPTH
+from clawproto.wire.json_backend import is_shallow
 from clawproto.wire.payloads import read_reply
 from clawproto.wire.values import (
     Ack,
@@ -138,26 +138,17 @@ else:
         assert type(found) is _Image
         return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _ordinary(data: str | bytes) -> _Ordinary | None:
-        try:
-            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
-            text = data if isinstance(data, str) else data.decode()
-            found: _Ordinary = _decode(text)
-        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
-            return None
-        if found.version != "2" or not (_is_typed(found) or text.count("[") + text.count("{") <= MAX_DEPTH):
-            return None
-        return found
-
-    def _is_typed(found: _Ordinary) -> bool:
-        """Whether nothing in it can nest without bounds."""
+    def _untyped(found: _Ordinary) -> bool:
+        """Whether something in it could nest without bounds."""
         if found.ciphertext_fragments is not None:
-            return False
-        if isinstance(found, _AckEnvelope):
             return True
+        if isinstance(found, _AckEnvelope):
+            return False
         payload = found.payload
         context = payload.message.context
-        return payload.metadata is None and (context is None or (not context.mentions and context.reply is None))
+        return payload.metadata is not None or (
+            context is not None and (bool(context.mentions) or context.reply is not None)
+        )
 
     def _payload(found: _Message) -> MessagePayload:
         said = found.message
@@ -165,7 +156,7 @@ else:
         return _make_message(
             found.message_id,
             found.message_mode,
-            (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
+            tuple([_fragment(one) for one in fragments]),
             read_mentions(context.mentions) if context is not None and context.mentions else (),
             read_reply(context.reply) if context is not None and context.reply is not None else None,
             found.stream_merged,
@@ -174,8 +165,13 @@ else:
 
     def msgspec_read(data: str | bytes) -> Frame | None:
         """The frame, if it is an ordinary message or ack."""
-        found = _ordinary(data)
-        if found is None:
+        try:
+            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
+            text = data if isinstance(data, str) else data.decode()
+            found: _Ordinary = _decode(text)
+        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
+            return None
+        if found.version != "2" or (_untyped(found) and not is_shallow(text)):
             return None
         to, sender = found.to, found.sender
         return _make_frame(
@@ -198,23 +194,45 @@ else:
 
     def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
         """The same, of which only what counts."""
-        found = _ordinary(data)
-        if found is None:
+        try:
+            text = data if isinstance(data, str) else data.decode()
+            found: _Ordinary = _decode(text)
+        except (ValueError, RecursionError):
+            return None
+        if found.version != "2":
             return None
         if isinstance(found, _AckEnvelope):
-            payload, stamp = found.payload, cast(int | None, found.dseq)
-            return (found.trace_id, payload.message_id, payload.accepted_at) if stamp is None else None
-        sender = found.sender
+            if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
+                return None
+            return found.trace_id, found.payload.message_id, found.payload.accepted_at
+        sender, payload, hidden = found.sender, found.payload, found.ciphertext_fragments
         if sender is None:
+            return None
+        said = payload.message
+        context, fragments = said.context, said.body.fragments
+        if hidden is None and payload.metadata is None and (context is None or not (context.mentions or context.reply)):
+            made = _make_message(
+                payload.message_id,
+                payload.message_mode,
+                (_make_text(only.text, only.delta),)
+                if len(fragments) == 1 and type(only := fragments[0]) is _Text
+                else tuple([_fragment(one) for one in fragments]),
+                (),
+                None,
+                payload.stream_merged,
+            )
+        elif is_shallow(text):
+            made = _payload(payload)
+        else:
             return None
         return (
             "message.send" if type(found) is _SendEnvelope else "message.reply",
             found.chat_id or "",
             found.chat_type,
             _make_peer(sender.id, sender.type, sender.nick_name),
-            _payload(found.payload),
+            made,
             found.emitted_at,
-            found.ciphertext_fragments,
+            hidden,
             found.dseq,
         )
 

@@ -32,7 +32,7 @@ def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
         if found is not None:
             return found
     beginning = data[:_BEGINNING] if isinstance(data, str) else data[:_BEGINNING].decode("utf-8", "replace")
-    if not (_SEND in beginning or _ACK in beginning or _REPLY in beginning):
+    if _SEND not in beginning and _ACK not in beginning and _REPLY not in beginning:
         return None
     try:
         source = json_backend.loads(data)
@@ -40,13 +40,10 @@ def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
         return None
     if type(source) is not dict or source.get("version") != VERSION:
         return None
-    match source.get("event"):
-        case "message.send" | "message.reply" as event:
-            return _read_said(event, source)
-        case "message.ack" if "dseq" not in source:
-            return _read_ack(source)
-        case _:
-            return None
+    event = source.get("event")
+    if event == "message.send" or event == "message.reply":
+        return _read_said(event, source)
+    return _read_ack(source) if event == "message.ack" and "dseq" not in source else None
 
 
 def _read_said(event: str, source: dict[str, Json]) -> Said | None:
@@ -54,10 +51,11 @@ def _read_said(event: str, source: dict[str, Json]) -> Said | None:
     sender, message = read_peer(get("sender")), read_payload(event, get("payload"))
     if sender is None or type(message) is not MessagePayload:
         return None
+    chat_id, chat_type = get("chat_id"), get("chat_type")
     return (
         event,
-        optional_string(get("chat_id")) or "",
-        optional_string(get("chat_type")),
+        chat_id if type(chat_id) is str else "",
+        chat_type if type(chat_type) is str else None,
         sender,
         message,
         optional_integer(get("emitted_at")),
