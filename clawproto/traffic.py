@@ -23,11 +23,12 @@ from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, ack, fingerprint, rec
 from clawproto.inbox_state import InboxState, Known, Place, Stream
 from clawproto.instant import Instant
 from clawproto.link_state import Online
-from clawproto.recent import TAIL
 from clawproto.state import State
 from clawproto.traffic_out import FAR, SendTraffic
 from clawproto.turn import Counters, Turn
 from clawproto.wire.traffic import decode_traffic
+
+_LOT = 256  # messages that are put into the memory at once; the more, the less is copied for each
 
 _new_message = constructor(MessageReceived)
 _new_emit = constructor(Emit)
@@ -163,24 +164,18 @@ class Traffic:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
         """Do what ``step`` would do, if this is ordinary and nothing but an ack is due; else None."""
-        if now.mono_ms >= self._look_at:
-            return self._when_due(event, now)
-        return None if now.wall_ms >= self._wall_due else self._do(event, now)
-
-    def _do(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
-        if isinstance(event, FrameReceived):
-            return self._receive(event, now)
-        if isinstance(event, Settle):
-            return self._settle(event.delivery, now.mono_ms)
-        if isinstance(event, Send):
-            return self._send(event, now)
-        return self._look(now) if isinstance(event, Tick) else None
-
-    def _when_due(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
-        if now.wall_ms >= self._wall_due or now.mono_ms >= self._others_due():
+        mono = now.mono_ms
+        if now.wall_ms >= self._wall_due or (mono >= self._look_at and mono >= self._others_due()):
             return None
-        done = self._do(event, now)
-        return done if done is None or isinstance(event, Tick) else done + self._look(now)
+        if isinstance(event, FrameReceived):
+            done = self._receive(event, now)
+        elif isinstance(event, Settle):
+            done = self._settle(event.delivery, mono)
+        elif isinstance(event, Send):
+            done = self._send(event, now)
+        else:
+            return self._look(now) if isinstance(event, Tick) else None
+        return done if done is None or mono < self._look_at else done + self._look(now)
 
     def _look(self, now: Instant) -> tuple[Effect, ...]:
         """What `clawproto.session.step` does where something is due, which is an ack at most: send it, and ask the
@@ -254,7 +249,7 @@ class Traffic:
         self._deliveries, self._last, self._heard_at = delivery, number, now.mono_ms
         if self._replay_until is not None:
             self._replay_until = now.mono_ms + self._replay_idle
-        if len(fresh) == TAIL:
+        if len(fresh) == _LOT:
             self._remember()
         return done
 

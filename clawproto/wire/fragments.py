@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from clawproto.evolving import constructor
 from clawproto.json_types import Json
+from clawproto.wire.structure import LEAST, MOST
 from clawproto.wire.values import Fragment, MediaFragment, Mention, MentionFragment, TextFragment, UnknownFragment
 
 _Object: TypeAlias = dict[str, Json]
@@ -17,7 +18,6 @@ _Reader: TypeAlias = Callable[[_Object], Fragment | None]
 _new_text: Final = constructor(TextFragment)
 _new_mention: Final = constructor(MentionFragment)
 _new_media: Final = constructor(MediaFragment)
-_LEAST, _MOST = -(2**63), 2**63 - 1  # ENV-14
 
 
 def _text(item: _Object) -> TextFragment | None:
@@ -47,10 +47,10 @@ def _media(kind: str, *numbers: str) -> _Reader:
             type(url) is str
             and (name is None or type(name) is str)
             and (mime is None or type(mime) is str)
-            and (size is None or (type(size) is int and _LEAST <= size <= _MOST))
-            and (width is None or (type(width) is int and _LEAST <= width <= _MOST))
-            and (height is None or (type(height) is int and _LEAST <= height <= _MOST))
-            and (duration is None or (type(duration) is int and _LEAST <= duration <= _MOST))
+            and (size is None or (type(size) is int and LEAST <= size <= MOST))
+            and (width is None or (type(width) is int and LEAST <= width <= MOST))
+            and (height is None or (type(height) is int and LEAST <= height <= MOST))
+            and (duration is None or (type(duration) is int and LEAST <= duration <= MOST))
         ):
             return _new_media(kind, url, name, mime, size, width, height, duration)
         return None
@@ -72,10 +72,6 @@ KNOWN_KINDS: Final = frozenset(_READERS)
 
 def read_fragments(items: list[Json]) -> tuple[tuple[Fragment, ...], int]:
     """The usable fragments in order, and how many were not usable (FRAG-3, FRAG-6). Never raises."""
-    if len(items) == 1 and type(item := items[0]) is dict and item.get("kind") == "text":
-        text, delta = item.get("text"), item.get("delta")
-        if type(text) is str and delta is None:  # nearly always
-            return (_new_text(text),), 0
     fragments: list[Fragment] = []
     for item in items:
         if type(item) is not dict or type(kind := item.get("kind")) is not str:

@@ -55,20 +55,6 @@ _scan: Final[Callable[[str, int], tuple[Json, int]]] = vars(json.JSONDecoder(par
 _DIGITS: Final = frozenset("0123456789")
 
 
-def _decode(text: str) -> Json:
-    """What the decoder makes of ``text``, without its detours where it is JSON alone and its numbers are short: of
-    more than `_MAX_DIGITS` digits in a row one stands at a multiple of that."""
-    if _DIGITS.isdisjoint(text[_MAX_DIGITS - 1 :: _MAX_DIGITS]):
-        try:
-            value, end = _scan(text, 0)
-        except (ValueError, StopIteration):  # damaged; or space before it; or the interpreter takes fewer digits
-            pass
-        else:
-            if end == len(text):
-                return value
-    return cast(Json, _decoder.decode(text))
-
-
 def _whole(text: str) -> str:
     """``text`` with pairs of surrogates joined and single ones replaced."""
     if text.isascii():
@@ -129,18 +115,32 @@ def _text(data: str | bytes) -> str:
     return _whole(data)
 
 
-def stdlib_loads(data: str | bytes) -> Json:
-    """`loads` with the standard library alone."""
-    text = _text(data)
+def _decode(text: str) -> Json:
+    """What the decoder makes of any text."""
     try:
-        value = _decode(text)
+        return cast(Json, _decoder.decode(text))
     except RecursionError:
         raise NotJson("too-deep") from None
     except NotJson:
         raise
     except ValueError:
         raise NotJson("not-json") from None
-    if not is_shallow(text):
+
+
+def stdlib_loads(data: str | bytes) -> Json:
+    """`loads` with the standard library alone."""
+    text = data if isinstance(data, str) and data.isascii() else _text(data)
+    value: Json = None
+    end = -1
+    try:
+        # Of more than _MAX_DIGITS digits in a row one stands at a multiple of that.
+        if len(text) < _MAX_DIGITS or _DIGITS.isdisjoint(text[_MAX_DIGITS - 1 :: _MAX_DIGITS]):
+            value, end = _scan(text, 0)
+    except (ValueError, StopIteration, RecursionError):
+        pass  # damaged; or there is space before it; or the interpreter takes fewer digits
+    if end != len(text):
+        value = _decode(text)
+    if (text.count("[") + text.count("{") > MAX_DEPTH) if len(text) <= _SHORT else not is_shallow(text):
         _check_depth(value)
     if "\\" in text and ("\\ud" in text or "\\uD" in text):  # one character is found much faster than three
         return _whole_strings(value)

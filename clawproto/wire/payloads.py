@@ -1,7 +1,8 @@
 """Payloads, from JSON, by the name of their event (EVT-4)."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias, cast
+from operator import itemgetter
+from typing import Any, Final, TypeAlias, cast
 
 from cattrs import BaseValidationError, transform_error
 
@@ -40,6 +41,7 @@ from clawproto.wire.values import (
     StreamDone,
     StreamFail,
     SyncMark,
+    TextFragment,
     Typing,
 )
 
@@ -52,6 +54,7 @@ _REPLAY_DONE: Final = ReplayDone()
 
 
 _new_message: Final = constructor(MessagePayload)
+_new_text: Final = constructor(TextFragment)
 _new_peer: Final = constructor(Peer)
 
 
@@ -75,15 +78,53 @@ def read_reply(value: Json) -> Reply | None:
     return Reply(message_id, optional_string(preview.get("id")), optional_string(preview.get("nick_name")), fragments)
 
 
-def _read_message(data: _Object) -> MessagePayload:
+_payload_parts: Final = itemgetter("message_id", "message_mode", "message")
+_message_parts: Final = itemgetter("body", "context")
+_context_parts: Final = itemgetter("mentions", "reply")
+_text_parts: Final = itemgetter("kind", "text")
+
+
+def _read_usual(data: Any) -> MessagePayload | None:
+    """One text that mentions nobody and answers nothing, in a payload that holds nothing else; else None."""
+    try:
+        message_id, mode, message = _payload_parts(data)
+        body, context = _message_parts(message)
+        mentions, reply = _context_parts(context)
+        items = body["fragments"]
+        (item,) = items
+        kind, text = _text_parts(item)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if (
+        kind == "text"
+        and type(text) is str
+        and type(message_id) is str
+        and type(mode) is str
+        and not mentions
+        and not reply
+        and type(items) is list
+        and len(data) == 3
+        and len(item) == 2
+    ):
+        return _new_message(message_id, mode, (_new_text(text),), ())
+    return None
+
+
+def read_message(data: Json) -> MessagePayload | str:
+    """The payload of ``message.send`` and ``message.reply``, or why there is none. Never raises."""
+    usual = _read_usual(data)
+    if usual is not None:
+        return usual
+    if type(data) is not dict:
+        data = _NOTHING
     message_id = data.get("message_id")
     if type(message_id) is not str:
-        raise _Unusable("payload.message_id is not a string")
+        return "payload.message_id is not a string"
     message = data.get("message")
     body = message.get("body") if type(message) is dict else None
     items = body.get("fragments") if type(body) is dict else None
     if type(message) is not dict or type(items) is not list:
-        raise _Unusable("payload.message.body.fragments is not a list")
+        return "payload.message.body.fragments is not a list"
     fragments, skipped = read_fragments(items)
     context, metadata, mode = message.get("context"), data.get("metadata"), data.get("message_mode")
     mentions, reply = (context.get("mentions"), context.get("reply")) if type(context) is dict else (None, None)
@@ -97,6 +138,13 @@ def _read_message(data: _Object) -> MessagePayload:
         metadata if type(metadata) is dict else None,
         skipped,
     )
+
+
+def _read_message(data: _Object) -> MessagePayload:
+    message = read_message(data)
+    if isinstance(message, str):
+        raise _Unusable(message)
+    return message
 
 
 def _string(data: _Object, name: str) -> str:

@@ -10,10 +10,9 @@ from typing import Final
 from clawproto.json_types import Json
 from clawproto.wire import json_backend
 from clawproto.wire.codec import VERSION, exceeds
-from clawproto.wire.payloads import read_payload, read_peer
+from clawproto.wire.payloads import read_message, read_peer
 from clawproto.wire.quick import Answer, Said, read_traffic
-from clawproto.wire.structure import optional_integer, optional_string
-from clawproto.wire.values import MessagePayload
+from clawproto.wire.structure import LEAST, MOST, optional_integer, optional_string
 
 _BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
 _SEND: Final = '"message.send"'
@@ -41,26 +40,35 @@ def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
     if type(source) is not dict or source.get("version") != VERSION:
         return None
     event = source.get("event")
-    if event == "message.send" or event == "message.reply":
-        return _read_said(event, source)
+    if event == "message.send":
+        return _read_said("message.send", source)
+    if event == "message.reply":
+        return _read_said("message.reply", source)
     return _read_ack(source) if event == "message.ack" and "dseq" not in source else None
 
 
 def _read_said(event: str, source: dict[str, Json]) -> Said | None:
     get = source.get
-    sender, message = read_peer(get("sender")), read_payload(event, get("payload"))
-    if sender is None or type(message) is not MessagePayload:
+    sender, chat_id, chat_type, emitted_at, dseq = (
+        get("sender"),
+        get("chat_id"),
+        get("chat_type"),
+        get("emitted_at"),
+        get("dseq"),
+    )
+    message = read_message(get("payload"))
+    found = read_peer(sender)
+    if found is None or isinstance(message, str):
         return None
-    chat_id, chat_type = get("chat_id"), get("chat_type")
     return (
         event,
         chat_id if type(chat_id) is str else "",
         chat_type if type(chat_type) is str else None,
-        sender,
+        found,
         message,
-        optional_integer(get("emitted_at")),
+        emitted_at if type(emitted_at) is int and LEAST <= emitted_at <= MOST else None,
         get("ciphertext_fragments"),
-        optional_integer(get("dseq")),
+        dseq if type(dseq) is int and LEAST <= dseq <= MOST else None,
     )
 
 
