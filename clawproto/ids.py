@@ -77,30 +77,35 @@ class Minter:
     """`next_ulid` for many in a row: it changes instead of returning its successor.
 
     Attributes:
-        place: counter, time and tail, as in `IdState`; may be put back to an earlier one.
+        place: counter, time and tail as in `IdState`, and all but the last two characters of the last one, if known. It
+            may be put back to an earlier one.
     """
 
     __slots__ = ("_draw", "place")
 
     def __init__(self, state: IdState, seed: bytes) -> None:
-        self.place = state.counter, state.last_ms, state.last_tail
+        self.place = state.counter, state.last_ms, state.last_tail, ""
         self._draw = entropy.drawer(seed, "ulid", _TAIL_BITS)
 
     def mint(self, wall_ms: int) -> str:
         """The next one. Raises OverflowError as `next_ulid`; nothing has changed then."""
-        counter, last_ms, tail = self.place
+        counter, last_ms, tail, head = self.place
+        if wall_ms <= last_ms and head and (end := tail & 1023) != 1023:
+            self.place = counter + 1, last_ms, tail + 1, head
+            return head + _PAIRS[end + 1]
         ms = 0 if wall_ms < 0 else min(_MAX_MS, wall_ms)
         if ms > last_ms:
             tail = self._draw(counter)
         else:
             ms, tail = _after(last_ms, tail)
-        self.place = counter + 1, ms, tail
-        return _text(ms, tail)
+        text = _text(ms, tail)
+        self.place = counter + 1, ms, tail, text[:-2]
+        return text
 
     @property
     def state(self) -> IdState:
         """What `next_ulid` would have come to."""
-        return IdState(*self.place)
+        return IdState(*self.place[:3])
 
 
 def message_id(state: IdState, seed: bytes, wall_ms: int) -> tuple[IdState, str]:

@@ -160,7 +160,8 @@ class Traffic:
             due = self._replay_until
         if self._stable_at < due:
             due = self._stable_at
-        return min(due, self._sends_due)
+        sends = self._sends_due if self._sends is None else self._sends.due
+        return min(sends, due)
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
         """Do what ``step`` would do, if this is ordinary and nothing but an ack is due; else None."""
@@ -213,7 +214,13 @@ class Traffic:
         if found is None:
             return None
         if len(found) == 3:
-            return self._acknowledged(*found, now)
+            sends = self._sends or self._outgoing()
+            done = None if sends is None else sends.acknowledged(*found)
+            if done is not None:
+                self._heard_at = now.mono_ms
+                if self._replay_until is not None:
+                    self._replay_until = now.mono_ms + self._replay_idle
+            return done
         name, chat_id, chat_type, sender, message, emitted_at, ciphertext, dseq = found
         number, sender_id, message_id = self._last + 1, sender.id, message.message_id
         if dseq != number or sender_id == self._user_id or sender_id == SYSTEM_SENDER:
@@ -241,7 +248,7 @@ class Traffic:
             turn, receipted = self._turn(now), self._generation
             receipt(receipted, chat_id, sender_id, message_id, turn)
             self._end(turn)
-            done: tuple[Effect, ...] = (*turn.effects, _new_emit(told, delivery))
+            done = (*turn.effects, _new_emit(told, delivery))
         else:
             done, receipted = (_new_emit(told, delivery),), 0
         fresh = self._fresh
@@ -284,28 +291,11 @@ class Traffic:
             self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._counters.ids)
         return self._sends
 
-    def _acknowledged(
-        self, trace_id: str, message_id: str | None, accepted_at: int | None, now: Instant
-    ) -> tuple[Effect, ...] | None:
-        """An ack of a message; acks bear no stamp."""
-        sends = self._sends or self._outgoing()
-        done = None if sends is None else sends.acknowledged(trace_id, message_id, accepted_at)
-        if sends is None or done is None:
-            return None
-        self._sends_due = sends.due
-        self._heard_at = now.mono_ms
-        if self._replay_until is not None:
-            self._replay_until = now.mono_ms + self._replay_idle
-        return done
-
     def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """A message of ours."""
         sends = self._sends or self._outgoing()
         done = None if sends is None else sends.send(command, now)
-        if sends is None or done is None:
-            return None
-        self._sends_due = due = sends.due
-        if due < self._look_at:
+        if sends is not None and done is not None and (due := now.mono_ms + sends.ack_timeout) < self._look_at:
             self._look_at = due
         return done
 

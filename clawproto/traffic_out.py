@@ -4,8 +4,8 @@ Rules: those of `clawproto.outbox` and `clawproto.outbox_answers`, which this do
 SEND-1, SEND-5, SEND-6, SEND-8, SEND-11, SEND-12, SEND-13, SEND-15, ROUTE-7, LIM-3.
 
     OutboxState ---- begin ----> SendTraffic: send, acknowledged, … ---- state ----> OutboxState
-                  no store,        fresh: taken up since, and not decided              less what is gone,
-                  no gates         gone:  of the former ones, decided since            and what is fresh
+                 no store,         fresh: taken up since, and not decided              less what is gone,
+                 no queue          gone:  of the former ones, decided since            and what is fresh
 
 What came and went in between leaves no trace in the maps, so a send that is answered soon costs the same however many
 others are under way. An answer of None means that nothing has been done.
@@ -13,7 +13,6 @@ others are under way. An answer of None means that nothing has been done.
 
 from collections.abc import Iterator
 
-from clawproto import outbox
 from clawproto.app_events import AckAnomaly, SendSettled
 from clawproto.config import Config
 from clawproto.effects import Effect, Emit, Resolve, SendFrame
@@ -23,14 +22,15 @@ from clawproto.gates import CHAT_PREFIX
 from clawproto.ids import IdState, Minter
 from clawproto.instant import Instant
 from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState
-from clawproto.persistent import IntMap
+from clawproto.persistent import IntMap, StrMap
 from clawproto.results import Receipt
-from clawproto.wire.codec import encode_content, encode_envelope
+from clawproto.wire.codec import encode_content, encode_minted
 from clawproto.wire.json_text import write
 
 FAR = 1 << 62  # no deadline
 _HEAD = len('{"message_id":"msg-01K5Z3NDEKTSV4RRFFQ69G5FAV",')
 _WIDEST = 4  # bytes of a character
+_LOADED = 512  # so many former entries are looked up quicker in a dict, made when the first is asked for
 
 _new_entry = constructor(Entry)
 _new_frame = constructor(SendFrame)
@@ -42,27 +42,30 @@ class SendTraffic:
     """What sends and acks change, kept aside. Private to `clawproto.traffic`.
 
     Attributes:
-        due: as `outbox.deadline`, `FAR` for None.
+        ack_timeout: milliseconds that a message waits for its ack.
         minter: of ids; shared with whoever mints besides.
     """
 
     __slots__ = (
-        "_ack_timeout",
         "_any_chat",
         "_before",
         "_by_message",
         "_by_trace",
         "_dues",
         "_ended",
+        "_former_due",
         "_former_dues",
+        "_former_entries",
+        "_former_traces",
         "_fresh",
         "_generation",
         "_gone",
         "_limit",
+        "_loaded",
         "_next_due",
         "_next_number",
         "_slot",
-        "due",
+        "ack_timeout",
         "minter",
     )
 
@@ -72,7 +75,7 @@ class SendTraffic:
         self._before = before
         self._generation = generation
         self._limit = policy.frame_limit
-        self._ack_timeout = policy.ack_timeout_ms
+        self.ack_timeout = policy.ack_timeout_ms
         self._any_chat = not policy.require_chat_prefix
         self._fresh: dict[int, Entry] = {}
         self._by_trace: dict[str, int] = {}
@@ -82,17 +85,19 @@ class SendTraffic:
         self._ended: set[int] = set()
         self._next_number = before.next_number
         self._next_due = before.next_due
+        self._former_entries: IntMap[Entry] | dict[int, Entry] = before.entries
+        self._former_traces: StrMap[int] | dict[str, int] = before.by_trace
+        self._loaded = False
         self._former_dues: Iterator[tuple[int, tuple[int, int]]] = before.due.items()
-        self._slot = 0
-        self.due = FAR
-        self._await_next()
+        self._former_due = next(self._former_dues, None)
+        self._slot = before.next_due
 
     @staticmethod
     def begin(before: OutboxState, config: Config, generation: int, ids: IdState) -> "SendTraffic | None":
-        """Take over, unless each message is to be in the message store first, or something but an answer is due."""
-        due = outbox.deadline(before)
-        traffic = None if config.keep_sends else SendTraffic(before, config, generation, ids)
-        return traffic if traffic is not None and traffic.due == (FAR if due is None else due) else None
+        """Take over, unless each message is to be in the message store first, or some wait to be transmitted."""
+        if config.keep_sends or len(before.queued):
+            return None
+        return SendTraffic(before, config, generation, ids)
 
     def send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """Transmit a message under an id of its own."""
@@ -117,9 +122,7 @@ class SendTraffic:
         payload, event = f'{{"message_id":"{message_id}",{content}', EVENT_SEND if reply is None else EVENT_REPLY
         if not (content.isascii() and chat_id.isascii()):
             length = len(f"{payload}{to or ''}{chat_id}".encode("utf-8", "surrogatepass"))
-        text = encode_envelope(
-            event, trace_id=trace_id, emitted_at=now.wall_ms, payload_text=payload, chat_id=chat_id, to_text=to
-        )
+        text = encode_minted(event, trace_id, now.wall_ms, payload, chat_id, to)
         self._fresh[number] = _new_entry(
             command.command,
             chat_id,
@@ -134,10 +137,7 @@ class SendTraffic:
             slot,
         )
         self._by_trace[trace_id] = self._by_message[message_id] = number
-        due = now.mono_ms + self._ack_timeout
-        self._dues[slot] = due, number
-        if not self._slot:
-            self._slot, self.due = slot, due
+        self._dues[slot] = now.mono_ms + self.ack_timeout, number
         self._next_number, self._next_due = number + 1, slot + 1
         return (_new_frame(self._generation, text, event),)
 
@@ -148,7 +148,7 @@ class SendTraffic:
             return ()
         entry = self._fresh.pop(number, None)
         if entry is None:
-            entry = self._before.entries.get(number)
+            entry = self._former_entries.get(number)
             assert entry is not None
             if entry.event == EVENT_REACTION:
                 return None
@@ -157,8 +157,6 @@ class SendTraffic:
                 self._ended.add(entry.due)
         else:
             del self._by_trace[entry.trace_id], self._by_message[entry.message_id], self._dues[entry.due]
-        if entry.due and entry.due == self._slot:
-            self._await_next()
         minted, command = entry.message_id, entry.command
         final = message_id or minted
         if command is not None:
@@ -170,32 +168,48 @@ class SendTraffic:
     def _former(self, trace_id: str, message_id: str | None) -> int | None:
         """The number of what is answered, if it is not the trace of a fresh one that tells (SEND-11)."""
         before, gone = self._before, self._gone
-        number = before.by_trace.get(trace_id) if trace_id else None
+        if not self._loaded:
+            self._loaded = True
+            if len(before.entries) <= _LOADED:
+                self._former_entries = dict(before.entries.items())
+                self._former_traces = {entry.trace_id: number for number, entry in self._former_entries.items()}
+        number = self._former_traces.get(trace_id) if trace_id else None
         if (number is None or number in gone) and message_id is not None:
             number = self._by_message.get(message_id)
             if number is None:
                 number = before.by_message.get(message_id)
         return None if number is None or number in gone else number
 
-    def _await_next(self) -> None:
-        """The deadline that comes next is that of the first slot which is not decided."""
-        for slot, (due, _) in self._former_dues:
-            if slot not in self._ended:
-                self._slot, self.due = slot, due
-                return
-        slot, end, dues = max(self._slot + 1, self._before.next_due), self._next_due, self._dues
-        while slot < end:
-            if slot in dues:
-                self._slot, self.due = slot, dues[slot][0]
-                return
+    @property
+    def due(self) -> int:
+        """Monotonic ms of the next ack deadline, `FAR` if there is none: that of the first slot which is undecided."""
+        former, ended = self._former_due, self._ended
+        while former is not None:
+            if former[0] not in ended:
+                return former[1][0]
+            former = self._former_due = next(self._former_dues, None)
+        slot, end, dues = self._slot, self._next_due, self._dues
+        while slot < end and slot not in dues:
             slot += 1
-        self._slot, self.due = 0, FAR
+        self._slot = slot
+        return dues[slot][0] if slot < end else FAR
 
     def state(self) -> OutboxState:
         """The outbox as ``step`` would have it."""
         before, gone = self._before, self._gone
         if self._next_number == before.next_number and not gone:
             return before
+        if len(gone) == len(before.entries):  # nothing is left of the former ones, nor of what points to them
+            return OutboxState(
+                IntMap.of(self._fresh.items()),
+                StrMap.of(self._by_trace.items()),
+                StrMap.of(self._by_message.items()),
+                IntMap.of(self._dues.items()),
+                gates=before.gates,
+                keeping=before.keeping,
+                next_number=self._next_number,
+                next_due=self._next_due,
+            )
         numbers, events = gone.keys(), gone.values()
         return evolve(
             before,
@@ -203,12 +217,7 @@ class SendTraffic:
             by_trace=before.by_trace.changed({entry.trace_id for entry in events}, self._by_trace),
             by_message=before.by_message.changed({entry.message_id for entry in events}, self._by_message),
             due=before.due.changed(self._ended, self._dues),
-            queued=_without(before.queued, gone),
-            told=_without(before.told, gone),
+            told=before.told.changed(numbers, {}) if len(before.told) else before.told,
             next_number=self._next_number,
             next_due=self._next_due,
         )
-
-
-def _without(numbers: IntMap[None], gone: dict[int, Entry]) -> IntMap[None]:
-    return numbers.changed(gone.keys(), {}) if len(numbers) else numbers

@@ -140,6 +140,17 @@ def encode_envelope(
     )
 
 
+def encode_minted(
+    event: str, trace_id: str, emitted_at: int, payload_text: str, chat_id: str, to_text: str | None
+) -> str:
+    """`encode_envelope` of a message whose event and trace id hold nothing that JSON would have to escape."""
+    to = "" if to_text is None else f',"to":{to_text}'
+    return (
+        f'{{"version":"2","event":"{event}","trace_id":"{trace_id}","emitted_at":{emitted_at}'
+        f',"chat_id":{write_text(chat_id)}{to},"payload":{payload_text}}}'
+    )
+
+
 def encode_connect(
     *,
     trace_id: str,
@@ -251,14 +262,14 @@ def _ordinary_content(
     """The same for a message of known fragments that mentions nobody and answers nothing, else None."""
     if mode != "normal" or type(mode) is not str or mentions != () or reply is not None:
         return None
-    written: list[str] = []
+    written = write_flat(fragments)
+    if written is None:
+        return None
     for fragment in fragments:
-        text = write_flat(fragment)
-        if text is None or fragment.get("kind") not in KNOWN_KINDS or "delta" in fragment:
+        if fragment.get("kind") not in KNOWN_KINDS or "delta" in fragment:
             return None
-        written.append(text)
-    body = f'{{"body":{{"fragments":[{",".join(written)}]}},"context":{{"mentions":[],"reply":null}}}}'
-    return f'"message_mode":"normal","message":{body}}}'
+    context = '"context":{"mentions":[],"reply":null}'
+    return f'"message_mode":"normal","message":{{"body":{{"fragments":{written}}},{context}}}}}'
 
 
 def encode_ping(*, trace_id: str, emitted_at: int) -> str:

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import methodcaller
 from typing import Final, cast
 
 from clawproto.json_types import Json
@@ -9,7 +11,10 @@ from clawproto.wire.json_backend import MAX_DEPTH
 
 _DEEPEST: Final = MAX_DEPTH - 4  # frame, payload, message and body are around it
 
-_FAR: Final = 1 << 63
+_values: Final = methodcaller("values")
+_OBJECTS: Final = frozenset({dict})
+_KEYS: Final = frozenset({str})
+_FLAT: Final = frozenset({str, int, bool, type(None)})
 _NOTHING: Final = "\\u0000"  # how U+0000 is written
 _quote: Final = json.encoder.encode_basestring  # how the encoder below writes a string
 _readable: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":"))
@@ -69,37 +74,45 @@ def write_text(text: str) -> str:
     return _quote(text) if text.isascii() else write_exactly(text)
 
 
-def write_flat(value: object) -> str | None:
-    """As `write`, of a dict of strings, integers, booleans and null with nothing unusual in it; None says nothing about
-    the value, not even that it can be written."""
-    if type(value) is not dict:
+def write_flat(items: object) -> str | None:
+    """As `write`, of a tuple of dicts of strings, integers, booleans and null with nothing unusual in them; None says
+    nothing about the value, not even that it can be written."""
+    if type(items) is not tuple:
         return None
-    pairs: list[str] = []
-    for key, item in cast(dict[object, object], value).items():
-        if type(key) is not str:
-            return None
-        kind = type(item)
-        if kind is str:
-            written = _quote(cast(str, item))
-        elif item is None:
-            written = "null"
-        elif kind is bool:
-            written = "true" if item else "false"
-        elif kind is int and -_FAR < cast(int, item) < _FAR:
-            written = str(item)
-        else:
-            return None
-        pairs.append(f"{_quote(key)}:{written}")
-    text = f"{{{','.join(pairs)}}}"
-    if _NOTHING in text or not (text.isascii() or _is_whole(text)):
+    objects = cast("tuple[dict[object, object], ...]", items)
+    if not (
+        _OBJECTS.issuperset(map(type, objects))
+        and _KEYS.issuperset(map(type, chain.from_iterable(objects)))
+        and _FLAT.issuperset(map(type, chain.from_iterable(map(_values, objects))))
+    ):
+        return None
+    text = _write_all(objects)
+    return None if text is None or ("\\" in text and _NOTHING in text) else text
+
+
+def _stdlib_write_all(objects: Sequence[object]) -> str | None:
+    try:
+        text = _readable.encode(objects)
+        if not text.isascii():
+            text.encode()
+    except ValueError:  # an oversized integer, or half of a surrogate pair
         return None
     return text
 
 
-def _is_whole(text: str) -> bool:
-    """Whether it can be encoded: no half of a surrogate pair is in it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+_write_all = _stdlib_write_all
+try:
+    import msgspec
+except ImportError:
+    pass
+else:
+    _encode: Final = msgspec.json.Encoder().encode
+
+    def _msgspec_write_all(objects: Sequence[object]) -> str | None:
+        """The same, byte for byte: the two write strings, integers, booleans and null alike."""
+        try:
+            return _encode(objects).decode()
+        except (ValueError, OverflowError):  # half of a surrogate pair; an integer of more than 64 bits
+            return None
+
+    _write_all = _msgspec_write_all
