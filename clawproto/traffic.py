@@ -13,7 +13,7 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 ``step``; tests compare them event by event.
 """
 
-from clawproto import deadlines, outbox
+from clawproto import deadlines, outbox, signals
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
 from clawproto.events import Event, FrameReceived, Send, Settle, Tick
@@ -217,10 +217,13 @@ class Traffic:
             sends = self._sends or self._outgoing()
             done = None if sends is None else sends.acknowledged(*found)
             if done is not None:
-                self._heard_at = now.mono_ms
-                if self._replay_until is not None:
-                    self._replay_until = now.mono_ms + self._replay_idle
+                self._heard(now.mono_ms)
             return done
+        if len(found) == 2:
+            self._heard(now.mono_ms)
+            (chat_id, user_id), is_typing = found
+            ours = not user_id or not chat_id or user_id == self._user_id  # nobody, nowhere, or ourselves
+            return () if ours else self._typing(chat_id, user_id, is_typing, now)
         name, chat_id, chat_type, sender, message, emitted_at, ciphertext, dseq = found
         number, sender_id, message_id = self._last + 1, sender.id, message.message_id
         if dseq != number or sender_id == self._user_id or sender_id == SYSTEM_SENDER:
@@ -259,6 +262,23 @@ class Traffic:
         if len(fresh) == _LOT:
             self._remember()
         return done
+
+    def _heard(self, mono: int) -> None:
+        self._heard_at = mono
+        if self._replay_until is not None:
+            self._replay_until = mono + self._replay_idle
+
+    def _typing(self, chat_id: str, user_id: str, is_typing: bool, now: Instant) -> tuple[Effect, ...]:
+        """Somebody writes, or has stopped writing: when that is over belongs to what is due."""
+        before, turn = self._before, self._turn(now)
+        changed, event = signals.typing_received(before.signals, chat_id, user_id, is_typing=is_typing, turn=turn)
+        if changed is before.signals:
+            return ()
+        if event is not None:
+            turn.emit(event)
+        self._before = evolve(before, signals=changed)
+        self._look_at = now.mono_ms  # as in `step`, the other machines are asked again
+        return tuple(turn.effects)
 
     def _remember(self) -> None:
         """Put what is fresh into the memory, which is bounded."""

@@ -1,4 +1,4 @@
-"""Messages and acks straight into typed structures, where msgspec is installed.
+"""Messages, acks and typing straight into typed structures, where msgspec is installed.
 
 Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or only unusual, is None, and
 `clawproto.wire.codec.decode` reads it in its own way, which comes to the same result for everything that both can read.
@@ -21,6 +21,7 @@ from clawproto.wire.values import (
     MessagePayload,
     Peer,
     TextFragment,
+    Typing,
 )
 
 Read: TypeAlias = Callable[[str | bytes], Frame | None]
@@ -28,7 +29,9 @@ Answer: TypeAlias = tuple[str, str | None, int | None]
 """An ack without a stamp: trace id, message id, time of acceptance."""
 Said: TypeAlias = tuple[str, str, str | None, Peer, MessagePayload, int | None, Json, int | None]
 """A message with a sender: event, chat, type of chat, sender, payload, time, ciphertext, ``dseq``."""
-ReadTraffic: TypeAlias = Callable[[str | bytes], Said | Answer | None]
+Writing: TypeAlias = tuple[tuple[str, str], bool]
+"""``typing.update`` without a stamp: chat and sender, blank if absent, and whether they write."""
+ReadTraffic: TypeAlias = Callable[[str | bytes], Said | Answer | Writing | None]
 
 try:
     import msgspec
@@ -92,6 +95,9 @@ else:
         message_id: str | None = None
         accepted_at: _Integer | None = None
 
+    class _Typing(_Object):
+        is_typing: bool
+
     class _Envelope(_Object, tag_field="event"):
         version: str
         trace_id: str = ""
@@ -114,11 +120,15 @@ else:
     class _AckEnvelope(_Envelope, tag="message.ack", kw_only=True):
         payload: _Ack
 
-    _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope
+    class _TypingEnvelope(_Envelope, tag="typing.update", kw_only=True):
+        payload: _Typing
+
+    _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope | _TypingEnvelope
     _EVENTS: Final[dict[type[_Ordinary], str]] = {
         _SendEnvelope: "message.send",
         _ReplyEnvelope: "message.reply",
         _AckEnvelope: "message.ack",
+        _TypingEnvelope: "typing.update",
     }
     _decode: Final = msgspec.json.Decoder(_Ordinary).decode
 
@@ -126,6 +136,7 @@ else:
     _make_mention: Final = constructor(MentionFragment)
     _make_media: Final = constructor(MediaFragment)
     _make_message: Final = constructor(MessagePayload)
+    _make_typing: Final = constructor(Typing)
     _make_peer: Final = constructor(Peer)
     _make_ack: Final = constructor(Ack)
     _make_frame: Final = constructor(Frame)
@@ -142,7 +153,7 @@ else:
         """Whether something in it could nest without bounds."""
         if found.ciphertext_fragments is not None:
             return True
-        if isinstance(found, _AckEnvelope):
+        if isinstance(found, _AckEnvelope | _TypingEnvelope):
             return False
         payload = found.payload
         context = payload.message.context
@@ -150,7 +161,12 @@ else:
             context is not None and (bool(context.mentions) or context.reply is not None)
         )
 
-    def _payload(found: _Message) -> MessagePayload:
+    def _payload(found: _Ordinary) -> MessagePayload | Ack | Typing:
+        if isinstance(found, _AckEnvelope):
+            return _make_ack(found.payload.message_id, found.payload.accepted_at)
+        return _make_typing(found.payload.is_typing) if isinstance(found, _TypingEnvelope) else _message(found.payload)
+
+    def _message(found: _Message) -> MessagePayload:
         said = found.message
         context, fragments = said.context, said.body.fragments
         return _make_message(
@@ -164,7 +180,7 @@ else:
         )
 
     def msgspec_read(data: str | bytes) -> Frame | None:
-        """The frame, if it is an ordinary message or ack."""
+        """The frame, if it is ordinary."""
         try:
             # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
             text = data if isinstance(data, str) else data.decode()
@@ -176,9 +192,7 @@ else:
         to, sender = found.to, found.sender
         return _make_frame(
             _EVENTS[type(found)],
-            _make_ack(found.payload.message_id, found.payload.accepted_at)
-            if isinstance(found, _AckEnvelope)
-            else _payload(found.payload),
+            _payload(found),
             found.trace_id,
             found.emitted_at,
             found.chat_id,
@@ -192,7 +206,7 @@ else:
             found.ciphertext_fragments,
         )
 
-    def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
+    def msgspec_read_traffic(data: str | bytes) -> Said | Answer | Writing | None:
         """The same, of which only what counts."""
         try:
             text = data if isinstance(data, str) else data.decode()
@@ -205,6 +219,10 @@ else:
             if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
                 return None
             return found.trace_id, found.payload.message_id, found.payload.accepted_at
+        if isinstance(found, _TypingEnvelope):
+            if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
+                return None
+            return (found.chat_id or "", "" if found.sender is None else found.sender.id), found.payload.is_typing
         sender, payload, hidden = found.sender, found.payload, found.ciphertext_fragments
         if sender is None:
             return None
@@ -222,7 +240,7 @@ else:
                 payload.stream_merged,
             )
         elif is_shallow(text):
-            made = _payload(payload)
+            made = _message(payload)
         else:
             return None
         return (
