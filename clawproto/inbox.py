@@ -13,6 +13,7 @@ DEL-1 to DEL-4, RX-3, RECALL-1, NOTIFY-2.
 
 import marshal
 from hashlib import sha1
+from struct import Struct
 from typing import Any, Literal, TypeAlias
 
 from clawproto.app_events import AppEvent, MessageReceived, ReplayFinished
@@ -40,6 +41,7 @@ from clawproto.wire.values import (
 
 SYSTEM_SENDER = "system"  # ROUTE-9
 ORDINARY_MODES = ("", "normal")  # SEND-21
+_number = Struct(">Q").unpack_from
 _MARSHAL_VERSION = 2  # equal bytes for equal values: the later ones write a repeated string as a reference
 Table: TypeAlias = Literal["slots", "signals", "recalled"]
 
@@ -162,8 +164,14 @@ def fingerprint(message: MessagePayload) -> int:
     Only a copy that differs in nothing may be settled without another write (R2-10).
     """
     fragments = message.fragments
-    plain = len(fragments) == 1 and not (message.mentions or message.reply or message.metadata)
-    if plain and type(only := fragments[0]) is TextFragment and only.delta is None:  # nearly always
+    if (  # nearly always
+        len(fragments) == 1
+        and type(only := fragments[0]) is TextFragment
+        and only.delta is None
+        and not message.mentions
+        and message.reply is None
+        and not message.metadata
+    ):
         mode = message.message_mode
         said = f"{len(mode)}:{mode}{only.text}".encode("utf-8", "surrogatepass")
     else:
@@ -174,7 +182,8 @@ def fingerprint(message: MessagePayload) -> int:
             quoted = reply.message_id, reply.author_id, reply.author_name, _said(reply.fragments)
         content: Any = (message.message_mode, _said(fragments), mentions, quoted, metadata)
         said = marshal.dumps(content, _MARSHAL_VERSION)
-    return int.from_bytes(sha1(said, usedforsecurity=False).digest()[:8], "big")
+    number: int = _number(sha1(said, usedforsecurity=False).digest())[0]
+    return number
 
 
 def _said(fragments: tuple[Fragment, ...]) -> list[tuple[object, ...]]:

@@ -1,13 +1,14 @@
 """A bounded memory: what was put last is known, what was put long ago is forgotten."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import field, frozen
 
 V = TypeVar("V")
 
-TAIL = 32  # a dict that is copied for each value stays short
+_TAIL = 32  # a dict that is copied for each value stays short
 _PARTS = 9  # of the memory: four in either half, and one that is being collected
 
 
@@ -68,17 +69,28 @@ class Recent(Generic[V]):
         part = max(limit // _PARTS, 1)
         half = (limit + 1 - part) // 2  # both halves and what is collected for the next part make up the limit
         tail, block, younger, older = self.tail.values.copy(), self.block, self.younger, self.older
-        for key, value in values.items():
-            tail[key] = value
+        collected: dict[str, V] | None = None  # a copy of the block, made when it is to grow
+        items, left = iter(values.items()), len(values)
+        while left:
             room = half - len(younger.values)
             size = room if 0 < room < part else part
-            if len(tail) < TAIL and len(tail) < size - len(block.values):
+            enough = min(_TAIL, size - len(block.values if collected is None else collected))
+            count = min(enough - len(tail), left)
+            tail.update(islice(items, count))
+            left -= count
+            if len(tail) < enough:
                 continue
-            block, tail = Block({**block.values, **tail}), {}
-            if len(block.values) >= size:
+            if collected is None:
+                collected = block.values.copy()
+            collected.update(tail)
+            tail.clear()
+            if len(collected) >= size:
                 if room <= 0:
                     younger, older = _EMPTY, younger
-                younger, block = Block({**younger.values, **block.values}), _EMPTY
+                younger = Block({**younger.values, **collected})
+                block, collected = _EMPTY, None
+        if collected is not None:
+            block = Block(collected)
         return Recent(Block(tail) if tail else _EMPTY, block, younger, older)
 
     def drop(self, key: str) -> "Recent[V]":

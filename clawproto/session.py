@@ -325,14 +325,13 @@ class Session:
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
         """One step; see `step`."""
-        if isinstance(event, _TRAFFIC):
-            traffic = self._traffic
-            if traffic is None:
-                traffic = self._traffic = Traffic.begin(self._state, self._sends)
-            if traffic is not None:
-                effects = traffic.handle(event, now)
-                if effects is not None:
-                    return effects
+        traffic = self._traffic
+        if traffic is None and isinstance(event, _TRAFFIC):
+            traffic = self._traffic = Traffic.begin(self._state, self._sends)
+        if traffic is not None:
+            effects = traffic.handle(event, now)
+            if effects is not None:
+                return effects
         self._state, effects = step(self.state, event, now)
         return effects
 

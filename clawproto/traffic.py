@@ -13,21 +13,22 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 ``step``; tests compare them event by event.
 """
 
-from clawproto import deadlines, outbox
+from clawproto import deadlines, outbox, signals
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
-from clawproto.events import FrameReceived, Send, Settle, Tick
+from clawproto.events import Event, FrameReceived, Send, Settle, Tick
 from clawproto.evolving import constructor, evolve
 from clawproto.ids import Minter
 from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, ack, fingerprint, receipt
 from clawproto.inbox_state import InboxState, Known, Place, Stream
 from clawproto.instant import Instant
 from clawproto.link_state import Online
-from clawproto.recent import TAIL
 from clawproto.state import State
 from clawproto.traffic_out import FAR, SendTraffic
 from clawproto.turn import Counters, Turn
 from clawproto.wire.traffic import decode_traffic
+
+_LOT = 256  # messages that are put into the memory at once; the more, the less is copied for each
 
 _new_message = constructor(MessageReceived)
 _new_emit = constructor(Emit)
@@ -99,7 +100,7 @@ class Traffic:
         self._heard_at = online.heard_at
         self._last = stream.last
         self._mark = stream.mark
-        self._acked = stream.acked
+        self._acked: int = stream.acked
         self._first = self._deliveries = inbox.deliveries
         self._offset = inbox.deliveries - stream.last
         self._gone: list[int] = []
@@ -166,11 +167,10 @@ class Traffic:
         sends = self._sends_due if self._sends is None else self._sends.due
         return min(sends, due)
 
-    def handle(self, event: FrameReceived | Settle | Send | Tick, now: Instant) -> tuple[Effect, ...] | None:
+    def handle(self, event: Event, now: Instant) -> tuple[Effect, ...] | None:
         """Do what ``step`` would do, if this is ordinary and nothing but an ack is due; else None."""
         mono = now.mono_ms
-        is_due = mono >= self._look_at
-        if now.wall_ms >= self._wall_due or (is_due and mono >= self._others_due()):
+        if now.wall_ms >= self._wall_due or (mono >= self._look_at and mono >= self._others_due()):
             return None
         if isinstance(event, FrameReceived):
             done = self._receive(event, now)
@@ -179,8 +179,8 @@ class Traffic:
         elif isinstance(event, Send):
             done = self._send(event, now)
         else:
-            return self._look(now)
-        return done if done is None or not is_due else done + self._look(now)
+            return self._look(now) if isinstance(event, Tick) else None
+        return done if done is None or mono < self._look_at else done + self._look(now)
 
     def _look(self, now: Instant) -> tuple[Effect, ...]:
         """What `clawproto.session.step` does where something is due, which is an ack at most: send it, and ask the
@@ -221,10 +221,13 @@ class Traffic:
             sends = self._sends or self._outgoing()
             done = None if sends is None else sends.acknowledged(*found)
             if done is not None:
-                self._heard_at = now.mono_ms
-                if self._replay_until is not None:
-                    self._replay_until = now.mono_ms + self._replay_idle
+                self._heard(now.mono_ms)
             return done
+        if len(found) == 2:
+            self._heard(now.mono_ms)
+            (chat_id, user_id), is_typing = found
+            ours = not user_id or not chat_id or user_id == self._user_id  # nobody, nowhere, or ourselves
+            return () if ours else self._typing(chat_id, user_id, is_typing, now)
         name, chat_id, chat_type, sender, message, emitted_at, ciphertext, dseq = found
         number, sender_id, message_id = self._last + 1, sender.id, message.message_id
         if dseq != number or sender_id == self._user_id or sender_id == SYSTEM_SENDER:
@@ -260,9 +263,26 @@ class Traffic:
         self._deliveries, self._last, self._heard_at = delivery, number, now.mono_ms
         if self._replay_until is not None:
             self._replay_until = now.mono_ms + self._replay_idle
-        if len(fresh) == TAIL:
+        if len(fresh) == _LOT:
             self._remember()
         return done
+
+    def _heard(self, mono: int) -> None:
+        self._heard_at = mono
+        if self._replay_until is not None:
+            self._replay_until = mono + self._replay_idle
+
+    def _typing(self, chat_id: str, user_id: str, is_typing: bool, now: Instant) -> tuple[Effect, ...]:
+        """Somebody writes, or has stopped writing: when that is over belongs to what is due."""
+        before, turn = self._before, self._turn(now)
+        changed, event = signals.typing_received(before.signals, chat_id, user_id, is_typing=is_typing, turn=turn)
+        if changed is before.signals:
+            return ()
+        if event is not None:
+            turn.emit(event)
+        self._before = evolve(before, signals=changed)
+        self._look_at = now.mono_ms  # as in `step`, the other machines are asked again
+        return tuple(turn.effects)
 
     def _remember(self) -> None:
         """Put what is fresh into the memory, which is bounded."""

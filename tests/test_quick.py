@@ -10,9 +10,9 @@ from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.wire import json_backend, traffic
 from clawproto.wire.codec import decode
-from clawproto.wire.quick import Answer, Said, msgspec_read
+from clawproto.wire.quick import Answer, Said, Writing, msgspec_read
 from clawproto.wire.traffic import decode_traffic
-from clawproto.wire.values import Ack, BadFrame, Frame, MessagePayload
+from clawproto.wire.values import Ack, BadFrame, Frame, MessagePayload, Typing
 
 LIMIT = Policy().downlink_limit
 
@@ -49,6 +49,7 @@ def one_of(fields: dict[str, st.SearchStrategy[Json]], *, odd: bool = True) -> s
 
 text = st.one_of(st.text(max_size=6), st.none())
 integer = st.one_of(st.integers(-(2**65), 2**65), st.none())
+flag = st.one_of(st.booleans(), st.none())
 fragment = st.one_of(
     one_of({"kind": st.just("text"), "text": text, "delta": text}, odd=False),
     one_of({"kind": st.just("mention"), "user_id": text, "display": text}, odd=False),
@@ -74,8 +75,8 @@ peer = one_of({"id": text, "type": text, "nick_name": text})
 frames = one_of(
     {
         "version": st.sampled_from(["2", "2", "2", "1", 2]),
-        "event": st.sampled_from(["message.send", "message.reply", "message.ack", "message.error", "pong", 1]),
-        "payload": st.one_of(message, one_of({"message_id": text, "accepted_at": integer})),
+        "event": st.sampled_from(["message.send", "message.reply", "message.ack", "typing.update", "message.error", 1]),
+        "payload": st.one_of(message, one_of({"message_id": text, "accepted_at": integer, "is_typing": flag})),
         "trace_id": text,
         "emitted_at": integer,
         "chat_id": text,
@@ -139,6 +140,7 @@ def test_ordinary_frames_are_read_quickly(as_bytes: bool) -> None:
         (GOOD, MessagePayload),
         ({**GOOD, "event": "message.reply", "ciphertext_fragments": [1.5]}, MessagePayload),
         ({"version": "2", "event": "message.ack", "payload": {"message_id": "msg-1", "accepted_at": 5}}, Ack),
+        ({"version": "2", "event": "typing.update", "chat_id": "cnv_1", "payload": {"is_typing": True}}, Typing),
     ]:
         written = json.dumps(frame)
         found = msgspec_read(written.encode() if as_bytes else written)
@@ -204,13 +206,16 @@ def test_messages_by_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decode_traffic(json.dumps(GOOD), 10) is None
 
 
-def counting(frame: Frame | BadFrame) -> Said | Answer | None:
+def counting(frame: Frame | BadFrame) -> Said | Answer | Writing | None:
     """What counts of a frame, by its whole reading."""
     if not isinstance(frame, Frame):
         return None
     payload = frame.payload
-    if isinstance(payload, Ack) and frame.dseq is None and not frame.dseq_malformed:
+    has_stamp = frame.dseq is not None or frame.dseq_malformed
+    if isinstance(payload, Ack) and not has_stamp:
         return frame.trace_id, payload.message_id, payload.accepted_at
+    if isinstance(payload, Typing) and not has_stamp:
+        return (frame.chat_id or "", "" if frame.sender is None else frame.sender.id), payload.is_typing
     if not isinstance(payload, MessagePayload) or frame.sender is None:
         return None
     chat, hidden = (frame.chat_id or "", frame.chat_type), frame.ciphertext_fragments

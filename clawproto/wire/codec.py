@@ -326,7 +326,7 @@ def encode_sync_ack(*, trace_id: str, emitted_at: int, dseq: int, epoch: str) ->
     """The v2 acknowledgement (R2-12). Raises ValueError for a mark of 0 (R2-34)."""
     if dseq < 1:
         raise ValueError("there is nothing to acknowledge yet (R2-34)")
-    payload_text = write_exactly({"dseq": dseq, "epoch": epoch})
+    payload_text = f'{{"dseq":{int(dseq)},"epoch":{write_exactly(epoch)}}}'
     return encode_envelope("message.sync_ack", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text)
 
 

@@ -5,30 +5,66 @@ is relayed by the hub as its author wrote it and is read tolerantly (MENT-2, MEN
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
-from cattrs.gen import make_dict_structure_fn, override
-
+from clawproto.evolving import constructor
 from clawproto.json_types import Json
-from clawproto.wire.structure import strict
+from clawproto.wire.structure import LEAST, MOST
 from clawproto.wire.values import Fragment, MediaFragment, Mention, MentionFragment, TextFragment, UnknownFragment
 
-_Reader: TypeAlias = Callable[[dict[str, Json], Any], Fragment]
+_Object: TypeAlias = dict[str, Json]
+_Reader: TypeAlias = Callable[[_Object], Fragment | None]
+
+_new_text: Final = constructor(TextFragment)
+_new_mention: Final = constructor(MentionFragment)
+_new_media: Final = constructor(MediaFragment)
 
 
-def _media(*absent: str) -> _Reader:
-    """A reader for one kind of media; ``absent`` fields are unknown to it and so are not looked at (FRAG-2, ENV-13)."""
-    omitted: dict[str, Any] = {name: override(omit=True) for name in absent}
-    return cast(_Reader, make_dict_structure_fn(MediaFragment, strict, **omitted))
+def _text(item: _Object) -> TextFragment | None:
+    text, delta = item.get("text"), item.get("delta")
+    if type(text) is str and (delta is None or type(delta) is str):
+        return _new_text(text, delta)
+    return None
+
+
+def _mention(item: _Object) -> MentionFragment | None:
+    user_id, display = item.get("user_id"), item.get("display")
+    if (user_id is None or type(user_id) is str) and (display is None or type(display) is str):
+        return _new_mention(user_id, display)
+    return None
+
+
+def _media(kind: str, *numbers: str) -> _Reader:
+    """A reader for one kind of media; other ``numbers`` are unknown to it and so are not looked at (FRAG-2, ENV-13)."""
+    sized, timed = "width" in numbers, "duration" in numbers
+
+    def read(item: _Object) -> MediaFragment | None:
+        get = item.get
+        url, name, mime, size = get("url"), get("name"), get("mime"), get("size")
+        width, height = (get("width"), get("height")) if sized else (None, None)
+        duration = get("duration") if timed else None
+        if (
+            type(url) is str
+            and (name is None or type(name) is str)
+            and (mime is None or type(mime) is str)
+            and (size is None or (type(size) is int and LEAST <= size <= MOST))
+            and (width is None or (type(width) is int and LEAST <= width <= MOST))
+            and (height is None or (type(height) is int and LEAST <= height <= MOST))
+            and (duration is None or (type(duration) is int and LEAST <= duration <= MOST))
+        ):
+            return _new_media(kind, url, name, mime, size, width, height, duration)
+        return None
+
+    return read
 
 
 _READERS: Final[dict[str, _Reader]] = {
-    "text": cast(_Reader, strict.get_structure_hook(TextFragment)),
-    "mention": cast(_Reader, strict.get_structure_hook(MentionFragment)),
-    "image": _media("duration"),
-    "video": _media(),
-    "audio": _media("width", "height"),
-    "file": _media("width", "height", "duration"),
+    "text": _text,
+    "mention": _mention,
+    "image": _media("image", "width", "height"),
+    "video": _media("video", "width", "height", "duration"),
+    "audio": _media("audio", "duration"),
+    "file": _media("file"),
 }
 
 KNOWN_KINDS: Final = frozenset(_READERS)
@@ -43,11 +79,8 @@ def read_fragments(items: list[Json]) -> tuple[tuple[Fragment, ...], int]:
         reader = _READERS.get(kind)
         if reader is None:
             fragments.append(UnknownFragment(kind, item))
-            continue
-        try:
-            fragments.append(reader(item, None))
-        except (TypeError, KeyError):  # a wrong type; a required field that is not there
-            continue
+        elif (fragment := reader(item)) is not None:
+            fragments.append(fragment)
     return tuple(fragments), len(items) - len(fragments)
 
 

@@ -18,6 +18,7 @@ from typing import Final, Literal, NoReturn, TypeAlias, cast
 from clawproto.json_types import Json
 
 MAX_DEPTH: Final = 64
+_SHORT: Final = 2_000  # characters; in longer texts the few brackets are found more quickly than all are counted
 _MAX_DIGITS: Final = 4300  # what int() and msgspec accept at most, by default
 
 JsonProblem: TypeAlias = Literal["not-utf8", "not-json", "too-deep"]
@@ -50,6 +51,8 @@ def _constant(name: str) -> NoReturn:
 
 
 _decoder: Final = json.JSONDecoder(parse_int=_integer, parse_constant=_constant)
+_scan: Final[Callable[[str, int], tuple[Json, int]]] = vars(json.JSONDecoder(parse_constant=_constant))["scan_once"]
+_DIGITS: Final = frozenset("0123456789")
 
 
 def _whole(text: str) -> str:
@@ -67,6 +70,23 @@ def _whole_strings(value: Json) -> Json:
     if isinstance(value, dict):
         return {_whole(key): _whole_strings(item) for key, item in value.items()}
     return value
+
+
+def is_shallow(data: str | bytes) -> bool:
+    """Whether there are too few brackets for deep nesting; False says nothing."""
+    if len(data) <= _SHORT:
+        if isinstance(data, str):
+            return data.count("[") + data.count("{") <= MAX_DEPTH
+        return data.count(b"[") + data.count(b"{") <= MAX_DEPTH
+    find, brackets = data.find, 0
+    for bracket in (91, 123) if isinstance(data, bytes) else ("[", "{"):
+        at = find(bracket)  # type: ignore[arg-type]
+        while at >= 0:
+            brackets += 1
+            if brackets > MAX_DEPTH:
+                return False
+            at = find(bracket, at + 1)  # type: ignore[arg-type]
+    return True
 
 
 def _check_depth(value: Json) -> None:
@@ -95,18 +115,32 @@ def _text(data: str | bytes) -> str:
     return _whole(data)
 
 
-def stdlib_loads(data: str | bytes) -> Json:
-    """`loads` with the standard library alone."""
-    text = _text(data)
+def _decode(text: str) -> Json:
+    """What the decoder makes of any text."""
     try:
-        value: Json = _decoder.decode(text)
+        return cast(Json, _decoder.decode(text))
     except RecursionError:
         raise NotJson("too-deep") from None
     except NotJson:
         raise
     except ValueError:
         raise NotJson("not-json") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+
+
+def stdlib_loads(data: str | bytes) -> Json:
+    """`loads` with the standard library alone."""
+    text = data if isinstance(data, str) and data.isascii() else _text(data)
+    value: Json = None
+    end = -1
+    try:
+        # Of more than _MAX_DIGITS digits in a row one stands at a multiple of that.
+        if len(text) < _MAX_DIGITS or _DIGITS.isdisjoint(text[_MAX_DIGITS - 1 :: _MAX_DIGITS]):
+            value, end = _scan(text, 0)
+    except (ValueError, StopIteration, RecursionError):
+        pass  # damaged; or there is space before it; or the interpreter takes fewer digits
+    if end != len(text):
+        value = _decode(text)
+    if (text.count("[") + text.count("{") > MAX_DEPTH) if len(text) <= _SHORT else not is_shallow(text):
         _check_depth(value)
     if "\\" in text and ("\\ud" in text or "\\uD" in text):  # one character is found much faster than three
         return _whole_strings(value)
@@ -129,8 +163,7 @@ else:
             value = cast(Json, _fast_decode(data))
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return stdlib_loads(data)
-        brackets = data.count("[") + data.count("{") if isinstance(data, str) else data.count(b"[") + data.count(b"{")
-        if brackets > MAX_DEPTH:
+        if not is_shallow(data):
             _check_depth(value)
         return value
 

@@ -1,10 +1,12 @@
 """Payloads, from JSON, by the name of their event (EVT-4)."""
 
 from collections.abc import Callable
-from typing import Final, TypeAlias, cast
+from operator import itemgetter
+from typing import Any, Final, TypeAlias, cast
 
 from cattrs import BaseValidationError, transform_error
 
+from clawproto.evolving import constructor
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_fragments, read_mentions
 from clawproto.wire.structure import optional_integer, optional_string, tolerant
@@ -39,6 +41,7 @@ from clawproto.wire.values import (
     StreamDone,
     StreamFail,
     SyncMark,
+    TextFragment,
     Typing,
 )
 
@@ -48,6 +51,11 @@ _Reader: TypeAlias = Callable[[_Object], Payload]
 _NOTHING: Final[_Object] = {}
 _PONG: Final = Pong()
 _REPLAY_DONE: Final = ReplayDone()
+
+
+_new_message: Final = constructor(MessagePayload)
+_new_text: Final = constructor(TextFragment)
+_new_peer: Final = constructor(Peer)
 
 
 class _Unusable(Exception):
@@ -70,27 +78,73 @@ def read_reply(value: Json) -> Reply | None:
     return Reply(message_id, optional_string(preview.get("id")), optional_string(preview.get("nick_name")), fragments)
 
 
-def _read_message(data: _Object) -> MessagePayload:
+_payload_parts: Final = itemgetter("message_id", "message_mode", "message")
+_message_parts: Final = itemgetter("body", "context")
+_context_parts: Final = itemgetter("mentions", "reply")
+_text_parts: Final = itemgetter("kind", "text")
+
+
+def _read_usual(data: Any) -> MessagePayload | None:
+    """One text that mentions nobody and answers nothing, in a payload that holds nothing else; else None."""
+    try:
+        message_id, mode, message = _payload_parts(data)
+        body, context = _message_parts(message)
+        mentions, reply = _context_parts(context)
+        items = body["fragments"]
+        (item,) = items
+        kind, text = _text_parts(item)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if (
+        kind == "text"
+        and type(text) is str
+        and type(message_id) is str
+        and type(mode) is str
+        and not mentions
+        and not reply
+        and type(items) is list
+        and len(data) == 3
+        and len(item) == 2
+    ):
+        return _new_message(message_id, mode, (_new_text(text),), ())
+    return None
+
+
+def read_message(data: Json) -> MessagePayload | str:
+    """The payload of ``message.send`` and ``message.reply``, or why there is none. Never raises."""
+    usual = _read_usual(data)
+    if usual is not None:
+        return usual
+    if type(data) is not dict:
+        data = _NOTHING
     message_id = data.get("message_id")
     if type(message_id) is not str:
-        raise _Unusable("payload.message_id is not a string")
-    message = _object(data.get("message"))
-    items = _object(message.get("body")).get("fragments")
-    if type(items) is not list:
-        raise _Unusable("payload.message.body.fragments is not a list")
+        return "payload.message_id is not a string"
+    message = data.get("message")
+    body = message.get("body") if type(message) is dict else None
+    items = body.get("fragments") if type(body) is dict else None
+    if type(message) is not dict or type(items) is not list:
+        return "payload.message.body.fragments is not a list"
     fragments, skipped = read_fragments(items)
-    context = _object(message.get("context"))
-    metadata = data.get("metadata")
-    return MessagePayload(
+    context, metadata, mode = message.get("context"), data.get("metadata"), data.get("message_mode")
+    mentions, reply = (context.get("mentions"), context.get("reply")) if type(context) is dict else (None, None)
+    return _new_message(
         message_id,
-        optional_string(data.get("message_mode")) or "",
+        mode if type(mode) is str else "",
         fragments,
-        read_mentions(context.get("mentions")),
-        read_reply(context.get("reply")),
+        read_mentions(mentions) if mentions else (),
+        read_reply(reply) if reply else None,
         data.get("stream_merged") is True,
         metadata if type(metadata) is dict else None,
         skipped,
     )
+
+
+def _read_message(data: _Object) -> MessagePayload:
+    message = read_message(data)
+    if isinstance(message, str):
+        raise _Unusable(message)
+    return message
 
 
 def _string(data: _Object, name: str) -> str:
@@ -209,7 +263,8 @@ def read_peer(value: Json) -> Peer | None:
     """``to`` or ``sender``; None unless it is an object with an id (ENV-13). Never raises."""
     if type(value) is not dict or type(peer_id := value.get("id")) is not str:
         return None
-    return Peer(peer_id, optional_string(value.get("type")), optional_string(value.get("nick_name")))
+    kind, name = value.get("type"), value.get("nick_name")
+    return _new_peer(peer_id, kind if type(kind) is str else None, name if type(name) is str else None)
 
 
 def _explain(error: BaseException, type_: type | None) -> str:

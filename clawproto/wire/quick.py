@@ -1,4 +1,4 @@
-"""Messages and acks straight into typed structures, where msgspec is installed.
+"""Messages, acks and typing straight into typed structures, where msgspec is installed.
 
 Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or only unusual, is None, and
 `clawproto.wire.codec.decode` reads it in its own way, which comes to the same result for everything that both can read.
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, TypeAlias, cast
 from clawproto.evolving import constructor
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_mentions
-from clawproto.wire.json_backend import MAX_DEPTH
+from clawproto.wire.json_backend import is_shallow
 from clawproto.wire.payloads import read_reply
 from clawproto.wire.values import (
     Ack,
@@ -21,6 +21,7 @@ from clawproto.wire.values import (
     MessagePayload,
     Peer,
     TextFragment,
+    Typing,
 )
 
 Read: TypeAlias = Callable[[str | bytes], Frame | None]
@@ -28,7 +29,9 @@ Answer: TypeAlias = tuple[str, str | None, int | None]
 """An ack without a stamp: trace id, message id, time of acceptance."""
 Said: TypeAlias = tuple[str, str, str | None, Peer, MessagePayload, int | None, Json, int | None]
 """A message with a sender: event, chat, type of chat, sender, payload, time, ciphertext, ``dseq``."""
-ReadTraffic: TypeAlias = Callable[[str | bytes], Said | Answer | None]
+Writing: TypeAlias = tuple[tuple[str, str], bool]
+"""``typing.update`` without a stamp: chat and sender, blank if absent, and whether they write."""
+ReadTraffic: TypeAlias = Callable[[str | bytes], Said | Answer | Writing | None]
 
 try:
     import msgspec
@@ -92,6 +95,9 @@ else:
         message_id: str | None = None
         accepted_at: _Integer | None = None
 
+    class _Typing(_Object):
+        is_typing: bool
+
     class _Envelope(_Object, tag_field="event"):
         version: str
         trace_id: str = ""
@@ -114,11 +120,15 @@ else:
     class _AckEnvelope(_Envelope, tag="message.ack", kw_only=True):
         payload: _Ack
 
-    _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope
+    class _TypingEnvelope(_Envelope, tag="typing.update", kw_only=True):
+        payload: _Typing
+
+    _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope | _TypingEnvelope
     _EVENTS: Final[dict[type[_Ordinary], str]] = {
         _SendEnvelope: "message.send",
         _ReplyEnvelope: "message.reply",
         _AckEnvelope: "message.ack",
+        _TypingEnvelope: "typing.update",
     }
     _decode: Final = msgspec.json.Decoder(_Ordinary).decode
 
@@ -126,6 +136,7 @@ else:
     _make_mention: Final = constructor(MentionFragment)
     _make_media: Final = constructor(MediaFragment)
     _make_message: Final = constructor(MessagePayload)
+    _make_typing: Final = constructor(Typing)
     _make_peer: Final = constructor(Peer)
     _make_ack: Final = constructor(Ack)
     _make_frame: Final = constructor(Frame)
@@ -138,37 +149,30 @@ else:
         assert type(found) is _Image
         return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _ordinary(data: str | bytes) -> _Ordinary | None:
-        try:
-            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
-            text = data if isinstance(data, str) else data.decode()
-            found: _Ordinary = _decode(text)
-        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
-            return None
-        return found if found.version == "2" and (_is_typed(found) or _is_flat(text)) else None
-
-    def _is_flat(text: str | bytes) -> bool:
-        """Whether it cannot nest too deeply, having so few brackets."""
-        text = text if isinstance(text, str) else text.decode()
-        return text.count("[") + text.count("{") <= MAX_DEPTH
-
-    def _is_typed(found: _Ordinary) -> bool:
-        """Whether nothing in it can nest without bounds."""
+    def _untyped(found: _Ordinary) -> bool:
+        """Whether something in it could nest without bounds."""
         if found.ciphertext_fragments is not None:
-            return False
-        if isinstance(found, _AckEnvelope):
             return True
+        if isinstance(found, _AckEnvelope | _TypingEnvelope):
+            return False
         payload = found.payload
         context = payload.message.context
-        return payload.metadata is None and (context is None or (not context.mentions and context.reply is None))
+        return payload.metadata is not None or (
+            context is not None and (bool(context.mentions) or context.reply is not None)
+        )
 
-    def _payload(found: _Message) -> MessagePayload:
+    def _payload(found: _Ordinary) -> MessagePayload | Ack | Typing:
+        if isinstance(found, _AckEnvelope):
+            return _make_ack(found.payload.message_id, found.payload.accepted_at)
+        return _make_typing(found.payload.is_typing) if isinstance(found, _TypingEnvelope) else _message(found.payload)
+
+    def _message(found: _Message) -> MessagePayload:
         said = found.message
         context, fragments = said.context, said.body.fragments
         return _make_message(
             found.message_id,
             found.message_mode,
-            (_fragment(fragments[0]),) if len(fragments) == 1 else tuple([_fragment(one) for one in fragments]),
+            tuple([_fragment(one) for one in fragments]),
             read_mentions(context.mentions) if context is not None and context.mentions else (),
             read_reply(context.reply) if context is not None and context.reply is not None else None,
             found.stream_merged,
@@ -176,16 +180,19 @@ else:
         )
 
     def msgspec_read(data: str | bytes) -> Frame | None:
-        """The frame, if it is an ordinary message or ack."""
-        found = _ordinary(data)
-        if found is None:
+        """The frame, if it is ordinary."""
+        try:
+            # Through text, since msgspec passes over strings that nobody wants without looking at their encoding.
+            text = data if isinstance(data, str) else data.decode()
+            found: _Ordinary = _decode(text)
+        except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
+            return None
+        if found.version != "2" or (_untyped(found) and not is_shallow(text)):
             return None
         to, sender = found.to, found.sender
         return _make_frame(
             _EVENTS[type(found)],
-            _make_ack(found.payload.message_id, found.payload.accepted_at)
-            if isinstance(found, _AckEnvelope)
-            else _payload(found.payload),
+            _payload(found),
             found.trace_id,
             found.emitted_at,
             found.chat_id,
@@ -199,28 +206,51 @@ else:
             found.ciphertext_fragments,
         )
 
-    def msgspec_read_traffic(data: str | bytes) -> Said | Answer | None:
+    def msgspec_read_traffic(data: str | bytes) -> Said | Answer | Writing | None:
         """The same, of which only what counts."""
         try:
-            found: _Ordinary = _decode(data if isinstance(data, str) else data.decode())  # as in _ordinary
+            text = data if isinstance(data, str) else data.decode()
+            found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):
             return None
+        if found.version != "2":
+            return None
         if isinstance(found, _AckEnvelope):
-            stamp, payload = cast(int | None, found.dseq), found.payload
-            if stamp is not None or found.version != "2" or found.ciphertext_fragments is not None:
+            if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
                 return None
-            return found.trace_id, payload.message_id, payload.accepted_at
-        sender = found.sender
-        if sender is None or found.version != "2" or not (_is_typed(found) or _is_flat(data)):
+            return found.trace_id, found.payload.message_id, found.payload.accepted_at
+        if isinstance(found, _TypingEnvelope):
+            if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
+                return None
+            return (found.chat_id or "", "" if found.sender is None else found.sender.id), found.payload.is_typing
+        sender, payload, hidden = found.sender, found.payload, found.ciphertext_fragments
+        if sender is None:
+            return None
+        said = payload.message
+        context, fragments = said.context, said.body.fragments
+        if hidden is None and payload.metadata is None and (context is None or not (context.mentions or context.reply)):
+            made = _make_message(
+                payload.message_id,
+                payload.message_mode,
+                (_make_text(only.text, only.delta),)
+                if len(fragments) == 1 and type(only := fragments[0]) is _Text
+                else tuple([_fragment(one) for one in fragments]),
+                (),
+                None,
+                payload.stream_merged,
+            )
+        elif is_shallow(text):
+            made = _message(payload)
+        else:
             return None
         return (
             "message.send" if type(found) is _SendEnvelope else "message.reply",
             found.chat_id or "",
             found.chat_type,
             _make_peer(sender.id, sender.type, sender.nick_name),
-            _payload(found.payload),
+            made,
             found.emitted_at,
-            found.ciphertext_fragments,
+            hidden,
             found.dseq,
         )
 

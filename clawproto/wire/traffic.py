@@ -1,7 +1,7 @@
-"""What counts of the frames that are most of the traffic: messages and acks, without the rest of their envelope.
+"""What counts of the frames that are most of the traffic: messages, acks, typing, without the rest of their envelope.
 
-text ──┬── msgspec, where it is installed (`clawproto.wire.quick`) ──► Said or Answer
-       └── whatever names itself a message or an ack, through JSON ──►      "
+text ──┬── msgspec, where it is installed (`clawproto.wire.quick`) ──► Said, Answer or Writing
+       └── whatever names itself one of them, through JSON ──►         "
        └── anything else, and what is not ordinary: None, and `clawproto.wire.codec.decode` reads it
 """
 
@@ -10,21 +10,21 @@ from typing import Final
 from clawproto.json_types import Json
 from clawproto.wire import json_backend
 from clawproto.wire.codec import VERSION, exceeds
-from clawproto.wire.payloads import read_payload, read_peer
-from clawproto.wire.quick import Answer, Said, read_traffic
-from clawproto.wire.structure import optional_integer, optional_string
-from clawproto.wire.values import MessagePayload
+from clawproto.wire.payloads import read_message, read_peer
+from clawproto.wire.quick import Answer, Said, Writing, read_traffic
+from clawproto.wire.structure import LEAST, MOST, optional_integer, optional_string
 
 _BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
 _SEND: Final = '"message.send"'
 _REPLY: Final = '"message.reply"'
 _ACK: Final = '"message.ack"'
+_TYPING: Final = '"typing.update"'
 _NOTHING: Final[dict[str, Json]] = {}
 
 
-def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
-    """What counts of a message with a sender, or of an ack without a stamp, if it is quickly read: None says nothing
-    about it."""
+def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | Writing | None:
+    """What counts of a message with a sender, or of an ack or typing without a stamp, if it is quickly read: None says
+    nothing about it."""
     if len(data) * 3 > limit and exceeds(data, limit):
         return None
     if read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
@@ -32,7 +32,7 @@ def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
         if found is not None:
             return found
     beginning = data[:_BEGINNING] if isinstance(data, str) else data[:_BEGINNING].decode("utf-8", "replace")
-    if not (_SEND in beginning or _ACK in beginning or _REPLY in beginning):
+    if _SEND not in beginning and _ACK not in beginning and _TYPING not in beginning and _REPLY not in beginning:
         return None
     try:
         source = json_backend.loads(data)
@@ -40,29 +40,40 @@ def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | None:
         return None
     if type(source) is not dict or source.get("version") != VERSION:
         return None
-    match source.get("event"):
-        case "message.send" | "message.reply" as event:
-            return _read_said(event, source)
-        case "message.ack" if "dseq" not in source:
-            return _read_ack(source)
-        case _:
-            return None
+    event = source.get("event")
+    if event == "message.send":
+        return _read_said("message.send", source)
+    if event == "message.reply":
+        return _read_said("message.reply", source)
+    if "dseq" in source:
+        return None
+    if event == "message.ack":
+        return _read_ack(source)
+    return _read_writing(source) if event == "typing.update" else None
 
 
 def _read_said(event: str, source: dict[str, Json]) -> Said | None:
     get = source.get
-    sender, message = read_peer(get("sender")), read_payload(event, get("payload"))
-    if sender is None or type(message) is not MessagePayload:
+    sender, chat_id, chat_type, emitted_at, dseq = (
+        get("sender"),
+        get("chat_id"),
+        get("chat_type"),
+        get("emitted_at"),
+        get("dseq"),
+    )
+    message = read_message(get("payload"))
+    found = read_peer(sender)
+    if found is None or isinstance(message, str):
         return None
     return (
         event,
-        optional_string(get("chat_id")) or "",
-        optional_string(get("chat_type")),
-        sender,
+        chat_id if type(chat_id) is str else "",
+        chat_type if type(chat_type) is str else None,
+        found,
         message,
-        optional_integer(get("emitted_at")),
+        emitted_at if type(emitted_at) is int and LEAST <= emitted_at <= MOST else None,
         get("ciphertext_fragments"),
-        optional_integer(get("dseq")),
+        dseq if type(dseq) is int and LEAST <= dseq <= MOST else None,
     )
 
 
@@ -74,3 +85,11 @@ def _read_ack(source: dict[str, Json]) -> Answer:
         optional_string(get("message_id")),
         optional_integer(get("accepted_at")),
     )
+
+
+def _read_writing(source: dict[str, Json]) -> Writing | None:
+    payload, sender = source.get("payload"), read_peer(source.get("sender"))
+    is_typing = payload.get("is_typing") if type(payload) is dict else None
+    if type(is_typing) is not bool:
+        return None
+    return (optional_string(source.get("chat_id")) or "", "" if sender is None else sender.id), is_typing

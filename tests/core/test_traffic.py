@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from clawproto.app_events import MessageReceived
+from clawproto.app_events import MessageReceived, TypingChanged
 from clawproto.config import Capabilities
 from clawproto.effects import Effect, Emit, Resolve, SendFrame
 from clawproto.events import Closed, Event, FrameReceived, React, Refresh, Send, Settle, Tick
@@ -61,7 +61,8 @@ steps = st.one_of(
     st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "", "first", "first", *ANSWERS])),
     st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "first"])),
     st.tuples(st.just("other"), st.integers(0, 9), st.just("")),
-    st.tuples(st.just("time"), st.sampled_from([0, 1, 50, 250, 31_000, 70_000]), st.just("")),
+    st.tuples(st.just("typing"), st.integers(0, 5), st.sampled_from(["on", "on", "off", "nowhere", "stamped", "odd"])),
+    st.tuples(st.just("time"), st.sampled_from([0, 1, 50, 250, 5_900, 31_000, 70_000]), st.just("")),
     st.tuples(st.just("wall"), st.sampled_from([-3_600_000, 3_600_000, 86_400_000]), st.just("")),
     st.tuples(st.just("look"), st.just(0), st.just("")),
 )
@@ -84,6 +85,16 @@ def others(number: int, dseq: int, generation: int) -> tuple[Event, bool]:
         (FrameReceived(generation, said(4, dseq, ciphertext_fragments=[1]).encode()), True),
     ]
     return table[number]
+
+
+def typing(number: int, word: str, dseq: int, generation: int) -> FrameReceived:
+    """Somebody writes, or has stopped writing, or says so in an odd way."""
+    sender = [{"id": "u-2"}, {"id": "u-3"}, {"id": "u-4"}, {"id": "u-1"}, {"id": ""}, None][number]
+    body: dict[str, Json] = {"is_typing": word != "off"} if word != "odd" else {"is_typing": 1}
+    more: dict[str, Json] = {} if word == "nowhere" else {"chat_id": "cnv_1"}
+    if word == "stamped":
+        more["dseq"] = dseq
+    return FrameReceived(generation, frame("typing.update", body, sender=sender, **more))  # type: ignore[arg-type]
 
 
 def answer(word: str, trace_id: str, message_id: str, dseq: int) -> str:
@@ -118,10 +129,27 @@ def answer(word: str, trace_id: str, message_id: str, dseq: int) -> str:
     st.booleans(),
     st.booleans(),
     st.sampled_from([0, 0, 3, 20]),
-    st.sampled_from([Policy(), Policy(retransmit_after_timeout=True, require_chat_prefix=False, undecided_kept=2)]),
+    st.sampled_from(
+        [
+            Policy(),
+            Policy(retransmit_after_timeout=True, require_chat_prefix=False, undecided_kept=2),
+            Policy(remembered_messages=3, typing_table=2),
+        ]
+    ),
 )
 @pytest.mark.rule(
-    "SEND-19", "R2-6", "R2-9", "R2-13", "DEL-1", "SEND-5", "SEND-6", "SEND-11", "SEND-12", "SEND-13", "SEND-15"
+    "SEND-19",
+    "R2-6",
+    "R2-9",
+    "R2-13",
+    "DEL-1",
+    "TYPE-3",
+    "SEND-5",
+    "SEND-6",
+    "SEND-11",
+    "SEND-12",
+    "SEND-13",
+    "SEND-15",
 )
 def test_a_session_does_what_step_does(
     history: list[tuple[str, int, str]], receipts: bool, keep_sends: bool, former: int, policy: Policy
@@ -164,6 +192,9 @@ def test_a_session_does_what_step_does(
                 if isinstance(event, Refresh) and event.command in used:
                     continue
                 used.add(event.command if isinstance(event, Refresh) else -1)
+            case "typing":
+                dseq += word == "stamped"
+                event = typing(number, word, dseq, bench.generation)
             case "time":
                 now, event = Instant(now.wall_ms + number, now.mono_ms + number), Tick()
                 if number < 100:
@@ -328,6 +359,52 @@ def test_the_short_way_is_taken() -> None:
     inbox = traffic.state().inbox
     assert inbox.stream is not None and (inbox.stream.last, inbox.stream.mark, len(inbox.places)) == (1, 1, 0)
     assert bench.state.inbox.stream is not None and bench.state.inbox.stream.last == 0, "the old state is a value"
+
+
+@pytest.mark.rule("SEND-19", "R2-13")
+@pytest.mark.parametrize("remembered", [0, 20, 300, 4096])
+def test_many_messages_are_remembered_as_by_step(remembered: int) -> None:
+    """More than are put into the memory at once, with repetitions of old ones and of young ones."""
+    bench = LinkBench(grant="v2", policy=Policy(remembered_messages=remembered))
+    assert bench.online
+    state, session, now = bench.state, Session.of(bench.state), bench.now
+    for dseq in range(1, 1_001):
+        number = dseq - 500 if dseq % 97 == 0 else dseq - 9 if dseq % 89 == 0 else dseq
+        now = Instant(now.wall_ms + 3, now.mono_ms + 3)
+        for event in (FrameReceived(bench.generation, said(number, dseq)), Settle(dseq)):
+            state, expected = step(state, event, now)
+            assert session.handle(event, now) == expected
+    assert session.state == state
+
+
+@pytest.mark.rule("TYPE-3")
+def test_typing_takes_the_short_way() -> None:
+    bench = LinkBench(grant="v2")
+    assert bench.online
+    traffic = Traffic.begin(bench.state)
+    assert traffic is not None
+    assert traffic.handle(typing(0, "on", 0, bench.generation), bench.now) == (
+        Emit(TypingChanged("cnv_1", "u-2", True), None),
+    )
+    assert traffic.state().calm_until == bench.now.mono_ms + Policy().typing_expiry_ms
+    assert traffic.handle(typing(0, "on", 0, bench.generation), bench.now) == ()
+    assert traffic.handle(typing(3, "on", 0, bench.generation), bench.now) == (), "our own"
+    assert len(traffic.state().signals.typing) == 1
+
+
+@pytest.mark.rule("R2-13")
+def test_an_ack_that_is_due_goes_the_short_way() -> None:
+    bench = LinkBench(grant="v2")
+    assert bench.online
+    traffic = Traffic.begin(bench.state)
+    assert traffic is not None
+    assert traffic.handle(FrameReceived(bench.generation, said(1, 1)), bench.now)
+    assert traffic.handle(Settle(1), bench.now) == ()
+    due = Instant(T0, bench.now.mono_ms + Policy().ack_debounce_ms)
+    assert traffic.deadline == due.mono_ms
+    (sent,) = traffic.handle(Tick(), due) or ()
+    assert isinstance(sent, SendFrame) and json.loads(sent.text)["payload"]["dseq"] == 1
+    assert traffic.handle(Tick(), due) == ()
 
 
 def test_it_gives_way_when_something_is_due() -> None:
