@@ -95,7 +95,7 @@ class Traffic:
         self._receipts = state.config.capabilities.delivery_receipt
         self._counters = state.counters
         self._sends: SendTraffic | None = None  # begun with the first of them
-        self._former_sends = former_sends
+        self._former_sends = former_sends if former_sends is not None and former_sends.is_of(state.outbox) else None
         # what was heard and settled
         self._heard_at = online.heard_at
         self._last = stream.last

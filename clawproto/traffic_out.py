@@ -102,9 +102,13 @@ class SendTraffic:
         earlier one knows is taken on, if nothing else has changed the sends since."""
         if config.keep_sends or len(before.queued):
             return None
-        traffic = again if again is not None and again._before is before else SendTraffic(before, config)
+        traffic = again if again is not None and again.is_of(before) else SendTraffic(before, config)
         traffic._resume(generation, ids)
         return traffic
+
+    def is_of(self, sends: OutboxState) -> bool:
+        """Whether this is where the last `state` has left them."""
+        return self._before is sends
 
     def _resume(self, generation: int, ids: IdState) -> None:
         self._generation = generation
