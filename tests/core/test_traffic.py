@@ -402,7 +402,9 @@ def test_an_ack_that_is_due_goes_the_short_way() -> None:
     assert traffic.handle(Settle(1), bench.now) == ()
     due = Instant(T0, bench.now.mono_ms + Policy().ack_debounce_ms)
     assert traffic.deadline == due.mono_ms
-    (sent,) = traffic.handle(Tick(), due) or ()
+    effects = traffic.handle(Tick(), due)
+    assert effects is not None and len(effects) == 1
+    sent = effects[0]
     assert isinstance(sent, SendFrame) and json.loads(sent.text)["payload"]["dseq"] == 1
     assert traffic.handle(Tick(), due) == ()
 
