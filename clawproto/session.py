@@ -65,6 +65,7 @@ from clawproto.state import State
 from clawproto.timing import earliest
 from clawproto.tokens_state import guard, is_in_flight, is_settled
 from clawproto.traffic import Traffic
+from clawproto.traffic_out import SendTraffic
 from clawproto.turn import FlightEnded, LogoutBegun, LogoutEnded, Swapped, Turn
 
 
@@ -313,6 +314,7 @@ class Session:
     def __init__(self, config: Config) -> None:
         self._state = State(config)
         self._traffic: Traffic | None = None
+        self._sends: SendTraffic | None = None
 
     @classmethod
     def of(cls, state: State) -> "Session":
@@ -325,7 +327,7 @@ class Session:
         """One step; see `step`."""
         traffic = self._traffic
         if traffic is None and isinstance(event, _TRAFFIC):
-            traffic = self._traffic = Traffic.begin(self._state)
+            traffic = self._traffic = Traffic.begin(self._state, self._sends)
         if traffic is not None:
             effects = traffic.handle(event, now)
             if effects is not None:
@@ -337,7 +339,7 @@ class Session:
     def state(self) -> State:
         """The whole state, a hashable value."""
         if self._traffic is not None:
-            self._state, self._traffic = self._traffic.state(), None
+            self._state, self._sends, self._traffic = self._traffic.state(), self._traffic.sends, None
         return self._state
 
     def next_deadline(self) -> int | None:

@@ -51,6 +51,7 @@ class Traffic:
         "_counters",
         "_deliveries",
         "_first",
+        "_former_sends",
         "_fresh",
         "_generation",
         "_gone",
@@ -77,7 +78,9 @@ class Traffic:
         "_wall_due",
     )
 
-    def __init__(self, state: State, online: Online, stream: Stream, user_id: str) -> None:
+    def __init__(
+        self, state: State, online: Online, stream: Stream, user_id: str, former_sends: SendTraffic | None
+    ) -> None:
         policy, inbox, tokens = state.config.policy, state.inbox, state.tokens
         self._before = state
         self._online = online
@@ -92,6 +95,7 @@ class Traffic:
         self._receipts = state.config.capabilities.delivery_receipt
         self._counters = state.counters
         self._sends: SendTraffic | None = None  # begun with the first of them
+        self._former_sends = former_sends
         # what was heard and settled
         self._heard_at = online.heard_at
         self._last = stream.last
@@ -113,8 +117,8 @@ class Traffic:
         self._look_at = FAR if state.deadline is None else state.deadline
 
     @staticmethod
-    def begin(state: State) -> "Traffic | None":
-        """Take over, if this is the ordinary case; else None."""
+    def begin(state: State, former_sends: SendTraffic | None = None) -> "Traffic | None":
+        """Take over, if this is the ordinary case; else None. ``former_sends`` are those of the Traffic before this."""
         phase, stream, credentials = state.link.phase, state.inbox.stream, state.tokens.credentials
         if not (
             type(phase) is Online
@@ -137,7 +141,7 @@ class Traffic:
             and not len(state.signals.cards)
         ):
             return None
-        return Traffic(state, phase, stream, credentials.identity.user_id)
+        return Traffic(state, phase, stream, credentials.identity.user_id, former_sends)
 
     # --- what is due ---
 
@@ -307,9 +311,14 @@ class Traffic:
 
     def _outgoing(self) -> SendTraffic | None:
         if self._sends is None:
-            before = self._before
-            self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._counters.ids)
+            before, former = self._before, self._former_sends
+            self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._counters.ids, former)
         return self._sends
+
+    @property
+    def sends(self) -> SendTraffic | None:
+        """What the next Traffic may go on with."""
+        return self._sends or self._former_sends
 
     def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """A message of ours."""

@@ -4,8 +4,9 @@ Rules: those of `clawproto.outbox` and `clawproto.outbox_answers`, which this do
 SEND-1, SEND-5, SEND-6, SEND-8, SEND-11, SEND-12, SEND-13, SEND-15, ROUTE-7, LIM-3.
 
     OutboxState ---- begin ----> SendTraffic: send, acknowledged, … ---- state ----> OutboxState
-                 no store,         fresh: taken up since, and not decided              less what is gone,
-                 no queue          gone:  of the former ones, decided since            and what is fresh
+                 no store,         entries: taken up since; the former ones            less what is gone,
+                 no queue                   too, once one of them is answered          and what is new
+                                   gone:    of the former ones, decided since
 
 What came and went in between leaves no trace in the maps, so a send that is answered soon costs the same however many
 others are under way. An answer of None means that nothing has been done.
@@ -30,7 +31,7 @@ from clawproto.wire.json_text import write
 FAR = 1 << 62  # no deadline
 _HEAD = len('{"message_id":"msg-01K5Z3NDEKTSV4RRFFQ69G5FAV",')
 _WIDEST = 4  # bytes of a character
-_LOADED = 512  # so many former entries are looked up quicker in a dict, made when the first is asked for
+_FEW = 256  # so many former entries are taken into the dicts when the first of them is answered
 
 _new_entry = constructor(Entry)
 _new_frame = constructor(SendFrame)
@@ -53,51 +54,61 @@ class SendTraffic:
         "_by_trace",
         "_dues",
         "_ended",
+        "_entries",
         "_former_due",
         "_former_dues",
-        "_former_entries",
-        "_former_traces",
-        "_fresh",
         "_generation",
         "_gone",
+        "_knows_all",
+        "_knows_former",
         "_limit",
-        "_loaded",
         "_next_due",
         "_next_number",
+        "_seed",
         "_slot",
         "ack_timeout",
         "minter",
     )
 
-    def __init__(self, before: OutboxState, config: Config, generation: int, ids: IdState) -> None:
+    def __init__(self, before: OutboxState, config: Config) -> None:
         policy = config.policy
-        self.minter = Minter(ids, config.seed)
-        self._before = before
-        self._generation = generation
-        self._limit = policy.frame_limit
         self.ack_timeout = policy.ack_timeout_ms
+        self._seed = config.seed
+        self._limit = policy.frame_limit
         self._any_chat = not policy.require_chat_prefix
-        self._fresh: dict[int, Entry] = {}
+        self._entries: dict[int, Entry] = {}
         self._by_trace: dict[str, int] = {}
         self._by_message: dict[str, int] = {}
+        self._knows_all = self._knows_former = False
+        self._rebase(before)
+
+    def _rebase(self, before: OutboxState) -> None:
+        """From here on, what is in ``before`` is former."""
+        self._before = before
+        self._knows_all = self._knows_all or not len(before.entries)
         self._dues: dict[int, tuple[int, int]] = {}
         self._gone: dict[int, Entry] = {}
         self._ended: set[int] = set()
         self._next_number = before.next_number
-        self._next_due = before.next_due
-        self._former_entries: IntMap[Entry] | dict[int, Entry] = before.entries
-        self._former_traces: StrMap[int] | dict[str, int] = before.by_trace
-        self._loaded = False
+        self._slot = self._next_due = before.next_due
         self._former_dues: Iterator[tuple[int, tuple[int, int]]] = before.due.items()
         self._former_due = next(self._former_dues, None)
-        self._slot = before.next_due
 
     @staticmethod
-    def begin(before: OutboxState, config: Config, generation: int, ids: IdState) -> "SendTraffic | None":
-        """Take over, unless each message is to be in the message store first, or some wait to be transmitted."""
+    def begin(
+        before: OutboxState, config: Config, generation: int, ids: IdState, again: "SendTraffic | None"
+    ) -> "SendTraffic | None":
+        """Take over, unless each message is to be in the message store first, or some wait to be transmitted. What an
+        earlier one knows is taken on, if nothing else has changed the sends since."""
         if config.keep_sends or len(before.queued):
             return None
-        return SendTraffic(before, config, generation, ids)
+        traffic = again if again is not None and again._before is before else SendTraffic(before, config)
+        traffic._resume(generation, ids)
+        return traffic
+
+    def _resume(self, generation: int, ids: IdState) -> None:
+        self._generation = generation
+        self.minter = Minter(ids, self._seed)
 
     def send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """Transmit a message under an id of its own."""
@@ -115,7 +126,7 @@ class SendTraffic:
         minter, number, slot = self.minter, self._next_number, self._next_due
         place = minter.place
         message_id = f"msg-{minter.mint(now.wall_ms)}"
-        if message_id in self._by_message or self._before.by_message.get(message_id) is not None:
+        if message_id in self._by_message or (not self._knows_all and self._before.by_message.get(message_id)):
             minter.place = place
             return None  # somebody has foreseen it
         trace_id = f"s-{minter.mint(now.wall_ms)}"
@@ -123,7 +134,7 @@ class SendTraffic:
         if not (content.isascii() and chat_id.isascii()):
             length = len(f"{payload}{to or ''}{chat_id}".encode("utf-8", "surrogatepass"))
         text = encode_minted(event, trace_id, now.wall_ms, payload, chat_id, to)
-        self._fresh[number] = _new_entry(
+        self._entries[number] = _new_entry(
             command.command,
             chat_id,
             message_id,
@@ -143,20 +154,21 @@ class SendTraffic:
 
     def acknowledged(self, trace_id: str, message_id: str | None, accepted_at: int | None) -> tuple[Effect, ...] | None:
         """``message.ack`` without a stamp: for a message of ours, or a stray (SEND-11)."""
-        number = self._by_trace.get(trace_id) if trace_id else None
-        if number is None and (number := self._former(trace_id, message_id)) is None:
+        number = self._by_trace.get(trace_id)
+        if number is None and (number := self._elsewhere(trace_id, message_id)) is None:
             return ()
-        entry = self._fresh.pop(number, None)
-        if entry is None:
-            entry = self._former_entries.get(number)
-            assert entry is not None
-            if entry.event == EVENT_REACTION:
-                return None
-            self._gone[number] = entry
-            if entry.due:
-                self._ended.add(entry.due)
+        entries, former = self._entries, self._before
+        entry = entries.get(number) or former.entries.get(number)
+        assert entry is not None
+        if entry.event == EVENT_REACTION:
+            return None
+        if number >= former.next_number:
+            del self._dues[entry.due]
         else:
-            del self._by_trace[entry.trace_id], self._by_message[entry.message_id], self._dues[entry.due]
+            self._gone[number] = entry
+            self._ended.add(entry.due)
+        if number in entries:
+            del entries[number], self._by_trace[entry.trace_id], self._by_message[entry.message_id]
         minted, command = entry.message_id, entry.command
         final = message_id or minted
         if command is not None:
@@ -165,20 +177,29 @@ class SendTraffic:
             done = Emit(SendSettled(entry.chat_id, final, accepted=True))
         return (done,) if final == minted else (Emit(AckAnomaly(minted, final)), done)
 
-    def _former(self, trace_id: str, message_id: str | None) -> int | None:
-        """The number of what is answered, if it is not the trace of a fresh one that tells (SEND-11)."""
-        before, gone = self._before, self._gone
-        if not self._loaded:
-            self._loaded = True
-            if len(before.entries) <= _LOADED:
-                self._former_entries = dict(before.entries.items())
-                self._former_traces = {entry.trace_id: number for number, entry in self._former_entries.items()}
-        number = self._former_traces.get(trace_id) if trace_id else None
-        if (number is None or number in gone) and message_id is not None:
+    def _elsewhere(self, trace_id: str, message_id: str | None) -> int | None:
+        """The number of what is answered, if it is not a trace known here that tells (SEND-11)."""
+        before = self._before
+        if not self._knows_all and len(before.entries) <= _FEW:
+            self._learn()
+            return self._by_trace.get(trace_id) or self._by_message.get(message_id or "")
+        number = None
+        if not self._knows_all:
+            number = before.by_trace.get(trace_id) if trace_id else None
+        if (number is None or number in self._gone) and message_id is not None:
             number = self._by_message.get(message_id)
-            if number is None:
+            if number is None and not self._knows_all:
                 number = before.by_message.get(message_id)
-        return None if number is None or number in gone else number
+        return None if number is None or number in self._gone else number
+
+    def _learn(self) -> None:
+        """Take the former ones into the dicts, none of which is gone yet."""
+        self._knows_all = self._knows_former = True
+        for number, entry in self._before.entries.items():
+            self._entries[number] = entry
+            self._by_trace[entry.trace_id] = number
+            if entry.event != EVENT_REACTION:
+                self._by_message[entry.message_id] = number
 
     @property
     def due(self) -> int:
@@ -195,29 +216,39 @@ class SendTraffic:
         return dues[slot][0] if slot < end else FAR
 
     def state(self) -> OutboxState:
-        """The outbox as ``step`` would have it."""
-        before, gone = self._before, self._gone
-        if self._next_number == before.next_number and not gone:
+        """The outbox as ``step`` would have it; with the next Traffic this goes on from there."""
+        before = self._before
+        if self._next_number == before.next_number and not self._gone:
             return before
+        self._rebase(self._after())
+        self._knows_former = bool(self._entries)
+        return self._before
+
+    def _after(self) -> OutboxState:
+        before, gone, first = self._before, self._gone, self._before.next_number
+        fresh, traces, messages = self._entries, self._by_trace, self._by_message
+        if self._knows_former:
+            fresh = {number: entry for number in range(first, self._next_number) if (entry := fresh.get(number))}
+            traces = {entry.trace_id: number for number, entry in fresh.items()}
+            messages = {entry.message_id: number for number, entry in fresh.items()}
         if len(gone) == len(before.entries):  # nothing is left of the former ones, nor of what points to them
             return OutboxState(
-                IntMap.of(self._fresh.items()),
-                StrMap.of(self._by_trace.items()),
-                StrMap.of(self._by_message.items()),
+                IntMap.of(fresh.items()),
+                StrMap.of(traces.items()),
+                StrMap.of(messages.items()),
                 IntMap.of(self._dues.items()),
                 gates=before.gates,
                 keeping=before.keeping,
                 next_number=self._next_number,
                 next_due=self._next_due,
             )
-        numbers, events = gone.keys(), gone.values()
         return evolve(
             before,
-            entries=before.entries.changed(numbers, self._fresh),
-            by_trace=before.by_trace.changed({entry.trace_id for entry in events}, self._by_trace),
-            by_message=before.by_message.changed({entry.message_id for entry in events}, self._by_message),
+            entries=before.entries.changed(gone.keys(), fresh),
+            by_trace=before.by_trace.changed({entry.trace_id for entry in gone.values()}, traces),
+            by_message=before.by_message.changed({entry.message_id for entry in gone.values()}, messages),
             due=before.due.changed(self._ended, self._dues),
-            told=before.told.changed(numbers, {}) if len(before.told) else before.told,
+            told=before.told.changed(gone.keys(), {}) if len(before.told) else before.told,
             next_number=self._next_number,
             next_due=self._next_due,
         )

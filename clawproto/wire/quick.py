@@ -129,7 +129,6 @@ else:
         payload: _Typing
 
     _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope | _TypingEnvelope
-    _MESSAGES: Final = (_SendEnvelope, _ReplyEnvelope)
     _decode: Final = msgspec.json.Decoder(_Ordinary).decode
 
     _make_text: Final = constructor(TextFragment)
@@ -209,27 +208,30 @@ else:
             found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):
             return None
+        if isinstance(found, _AckEnvelope):
+            payload, stamp = found.payload, cast(int | None, found.dseq)
+            if stamp is not None or found.version != "2" or found.ciphertext_fragments is not None:
+                return None
+            return found.trace_id, payload.message_id, payload.accepted_at
         hidden, sender = found.ciphertext_fragments, found.sender
         if found.version != "2" or (hidden is not None and not is_shallow(text)):
             return None
-        if isinstance(found, _MESSAGES):
-            if sender is None or (message := _message(found.payload, text)) is None:
+        if isinstance(found, _TypingEnvelope):
+            if cast(int | None, found.dseq) is not None:
                 return None
-            return (
-                found.event,
-                found.chat_id or "",
-                found.chat_type,
-                _make_peer(sender.id, sender.type, sender.nick_name),
-                message,
-                found.emitted_at,
-                hidden,
-                found.dseq,
-            )
-        if cast(int | None, found.dseq) is not None:
+            return (found.chat_id or "", "" if sender is None else sender.id), found.payload.is_typing
+        if sender is None or (message := _message(found.payload, text)) is None:
             return None
-        if isinstance(found, _AckEnvelope):
-            return found.trace_id, found.payload.message_id, found.payload.accepted_at
-        return (found.chat_id or "", "" if sender is None else sender.id), found.payload.is_typing
+        return (
+            found.event,
+            found.chat_id or "",
+            found.chat_type,
+            _make_peer(sender.id, sender.type, sender.nick_name),
+            message,
+            found.emitted_at,
+            hidden,
+            found.dseq,
+        )
 
     read_quickly = msgspec_read
     read_traffic = msgspec_read_traffic
