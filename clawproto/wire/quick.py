@@ -5,7 +5,7 @@ Only what is ordinary is read here. Whatever msgspec refuses, be it damaged or o
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Final, TypeAlias, cast
+from typing import Annotated, Any, ClassVar, Final, TypeAlias, cast
 
 from clawproto.evolving import constructor
 from clawproto.json_types import Json
@@ -17,6 +17,7 @@ from clawproto.wire.values import (
     Fragment,
     Frame,
     MediaFragment,
+    Mention,
     MentionFragment,
     MessagePayload,
     Peer,
@@ -112,24 +113,22 @@ else:
         ciphertext_fragments: Any = None
 
     class _SendEnvelope(_Envelope, tag="message.send", kw_only=True):
+        event: ClassVar[str] = "message.send"
         payload: _Message
 
     class _ReplyEnvelope(_Envelope, tag="message.reply", kw_only=True):
+        event: ClassVar[str] = "message.reply"
         payload: _Message
 
     class _AckEnvelope(_Envelope, tag="message.ack", kw_only=True):
+        event: ClassVar[str] = "message.ack"
         payload: _Ack
 
     class _TypingEnvelope(_Envelope, tag="typing.update", kw_only=True):
+        event: ClassVar[str] = "typing.update"
         payload: _Typing
 
     _Ordinary: TypeAlias = _SendEnvelope | _ReplyEnvelope | _AckEnvelope | _TypingEnvelope
-    _EVENTS: Final[dict[type[_Ordinary], str]] = {
-        _SendEnvelope: "message.send",
-        _ReplyEnvelope: "message.reply",
-        _AckEnvelope: "message.ack",
-        _TypingEnvelope: "typing.update",
-    }
     _decode: Final = msgspec.json.Decoder(_Ordinary).decode
 
     _make_text: Final = constructor(TextFragment)
@@ -149,35 +148,24 @@ else:
         assert type(found) is _Image
         return _make_media("image", found.url, found.name, found.mime, found.size, found.width, found.height)
 
-    def _untyped(found: _Ordinary) -> bool:
-        """Whether something in it could nest without bounds."""
-        if found.ciphertext_fragments is not None:
-            return True
-        if isinstance(found, _AckEnvelope | _TypingEnvelope):
-            return False
-        payload = found.payload
-        context = payload.message.context
-        return payload.metadata is not None or (
-            context is not None and (bool(context.mentions) or context.reply is not None)
-        )
-
-    def _payload(found: _Ordinary) -> MessagePayload | Ack | Typing:
-        if isinstance(found, _AckEnvelope):
-            return _make_ack(found.payload.message_id, found.payload.accepted_at)
-        return _make_typing(found.payload.is_typing) if isinstance(found, _TypingEnvelope) else _message(found.payload)
-
-    def _message(found: _Message) -> MessagePayload:
-        said = found.message
+    def _message(found: _Message, text: str) -> MessagePayload | None:
+        """None if what is untyped in it nests too deeply."""
+        said, metadata = found.message, found.metadata
         context, fragments = said.context, said.body.fragments
-        return _make_message(
-            found.message_id,
-            found.message_mode,
-            tuple([_fragment(one) for one in fragments]),
-            read_mentions(context.mentions) if context is not None and context.mentions else (),
-            read_reply(context.reply) if context is not None and context.reply is not None else None,
-            found.stream_merged,
-            found.metadata,
-        )
+        mentions: tuple[Mention, ...] = ()
+        reply = None
+        if metadata is not None or (context is not None and (context.mentions or context.reply)):
+            if not is_shallow(text):
+                return None
+            if context is not None:
+                mentions, reply = read_mentions(context.mentions), read_reply(context.reply)
+        if len(fragments) == 1 and type(only := fragments[0]) is _Text:
+            made: tuple[Fragment, ...] = (_make_text(only.text, only.delta),)
+        else:
+            made = tuple(
+                [_make_text(one.text, one.delta) if type(one) is _Text else _fragment(one) for one in fragments]
+            )
+        return _make_message(found.message_id, found.message_mode, made, mentions, reply, found.stream_merged, metadata)
 
     def msgspec_read(data: str | bytes) -> Frame | None:
         """The frame, if it is ordinary."""
@@ -187,12 +175,19 @@ else:
             found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return None
-        if found.version != "2" or (_untyped(found) and not is_shallow(text)):
+        if found.version != "2" or (found.ciphertext_fragments is not None and not is_shallow(text)):
+            return None
+        payload: MessagePayload | Ack | Typing | None
+        if isinstance(found, _AckEnvelope):
+            payload = _make_ack(found.payload.message_id, found.payload.accepted_at)
+        elif isinstance(found, _TypingEnvelope):
+            payload = _make_typing(found.payload.is_typing)
+        elif (payload := _message(found.payload, text)) is None:
             return None
         to, sender = found.to, found.sender
         return _make_frame(
-            _EVENTS[type(found)],
-            _payload(found),
+            found.event,
+            payload,
             found.trace_id,
             found.emitted_at,
             found.chat_id,
@@ -213,42 +208,26 @@ else:
             found: _Ordinary = _decode(text)
         except (ValueError, RecursionError):
             return None
-        if found.version != "2":
-            return None
         if isinstance(found, _AckEnvelope):
-            if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
+            payload, stamp = found.payload, cast(int | None, found.dseq)
+            if stamp is not None or found.version != "2" or found.ciphertext_fragments is not None:
                 return None
-            return found.trace_id, found.payload.message_id, found.payload.accepted_at
-        if isinstance(found, _TypingEnvelope):
-            if cast(int | None, found.dseq) is not None or (_untyped(found) and not is_shallow(text)):
-                return None
-            return (found.chat_id or "", "" if found.sender is None else found.sender.id), found.payload.is_typing
-        sender, payload, hidden = found.sender, found.payload, found.ciphertext_fragments
-        if sender is None:
+            return found.trace_id, payload.message_id, payload.accepted_at
+        hidden, sender = found.ciphertext_fragments, found.sender
+        if found.version != "2" or (hidden is not None and not is_shallow(text)):
             return None
-        said = payload.message
-        context, fragments = said.context, said.body.fragments
-        if hidden is None and payload.metadata is None and (context is None or not (context.mentions or context.reply)):
-            made = _make_message(
-                payload.message_id,
-                payload.message_mode,
-                (_make_text(only.text, only.delta),)
-                if len(fragments) == 1 and type(only := fragments[0]) is _Text
-                else tuple([_fragment(one) for one in fragments]),
-                (),
-                None,
-                payload.stream_merged,
-            )
-        elif is_shallow(text):
-            made = _message(payload)
-        else:
+        if isinstance(found, _TypingEnvelope):
+            if cast(int | None, found.dseq) is not None:
+                return None
+            return (found.chat_id or "", "" if sender is None else sender.id), found.payload.is_typing
+        if sender is None or (message := _message(found.payload, text)) is None:
             return None
         return (
-            "message.send" if type(found) is _SendEnvelope else "message.reply",
+            found.event,
             found.chat_id or "",
             found.chat_type,
             _make_peer(sender.id, sender.type, sender.nick_name),
-            made,
+            message,
             found.emitted_at,
             hidden,
             found.dseq,

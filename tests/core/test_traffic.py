@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from clawproto.app_events import MessageReceived, TypingChanged
 from clawproto.config import Capabilities
 from clawproto.effects import Emit, SendFrame
-from clawproto.events import Closed, Event, FrameReceived, React, Refresh, Send, Settle, Tick
+from clawproto.events import Closed, Event, FrameReceived, React, Refresh, Send, Settle, SetTyping, Tick
 from clawproto.instant import Instant
 from clawproto.json_types import Json
 from clawproto.policy import Policy
@@ -52,6 +52,8 @@ steps = st.one_of(
     st.tuples(st.just("settle"), st.integers(0, 60), st.just("any")),
     st.tuples(st.just("send"), st.integers(0, 3), st.sampled_from(["cnv_1", "cnv_1", "bad"])),
     st.tuples(st.just("say"), st.integers(0, 8), st.sampled_from(["cnv_1", "cnv_\u00e9", "cnv_\ud800\0", ""])),
+    st.tuples(st.just("typing"), st.integers(0, 1), st.sampled_from(["cnv_1", "cnv_2", "bad"])),
+    st.tuples(st.just("typing"), st.integers(0, 1), st.just("cnv_1")),
     st.tuples(st.just("react"), st.integers(0, 1), st.sampled_from(["cnv_1", "bad"])),
     st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "", "first", "first", *ANSWERS])),
     st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "first"])),
@@ -145,6 +147,8 @@ def test_a_session_does_what_step_does(
             case "say":
                 commands += 1
                 event = Send(commands, word, **CONTENTS[number])
+            case "typing":
+                event = SetTyping(word, number == 1)
             case "react":
                 commands += 1
                 event = React(commands, word, "msg-1", "x" if number else None)
@@ -242,9 +246,9 @@ def test_an_ack_that_is_due_goes_the_short_way() -> None:
     assert traffic.handle(Settle(1), bench.now) == ()
     due = Instant(T0, bench.now.mono_ms + Policy().ack_debounce_ms)
     assert traffic.deadline == due.mono_ms
-    done = traffic.handle(Tick(), due)
-    assert done is not None
-    (sent,) = done
+    effects = traffic.handle(Tick(), due)
+    assert effects is not None and len(effects) == 1
+    sent = effects[0]
     assert isinstance(sent, SendFrame) and json.loads(sent.text)["payload"]["dseq"] == 1
     assert traffic.handle(Tick(), due) == ()
 
