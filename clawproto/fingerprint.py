@@ -2,7 +2,7 @@
 
 Rules: SEND-19, R2-10.
 
-Equal for the live and the replayed copy of a message, in every process and on every Python: it stands in the state and so
+Equal for the live and the replayed copy of a message, in every process and on every Python: it stands in the state, so
 in journals. 64 bits are no guard against somebody who looks for two texts with one digest, but nothing is to be had by
 that; SHA-1 was chosen because processors have instructions for it.
 """
