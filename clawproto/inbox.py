@@ -11,14 +11,12 @@ DEL-1 to DEL-4, RX-3, RECALL-1, NOTIFY-2.
     ack <-- debounced 200 ms, every 30 s, at replay.done, before closing <-- mark moves over settled 1…n
 """
 
-import marshal
-from hashlib import sha1
-from struct import Struct
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from clawproto.app_events import AppEvent, MessageReceived, ReplayFinished
 from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
+from clawproto.fingerprint import fingerprint
 from clawproto.gates import is_valid_chat
 from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
 from clawproto.persistent import IntMap
@@ -29,20 +27,13 @@ from clawproto.wire.codec import encode_cursor_ack, encode_envelope, encode_sync
 from clawproto.wire.json_text import write
 from clawproto.wire.signals import encode_delivered
 from clawproto.wire.values import (
-    Fragment,
     Frame,
     HelloOk,
-    MediaFragment,
-    MentionFragment,
     MessagePayload,
-    TextFragment,
-    UnknownFragment,
 )
 
 SYSTEM_SENDER = "system"  # ROUTE-9
 ORDINARY_MODES = ("", "normal")  # SEND-21
-_number = Struct(">Q").unpack_from
-_MARSHAL_VERSION = 2  # equal bytes for equal values: the later ones write a repeated string as a reference
 Table: TypeAlias = Literal["slots", "signals", "recalled"]
 
 
@@ -156,49 +147,6 @@ def set_aside(inbox: InboxState, number: int, turn: Turn) -> tuple[InboxState, i
 
 
 # --- messages ------------------------------------------------------------------------------------------------------
-
-
-def fingerprint(message: MessagePayload) -> int:
-    """A digest of all that a message says, equal for its live and its replayed copy.
-
-    Only a copy that differs in nothing may be settled without another write (R2-10).
-    """
-    fragments = message.fragments
-    if (  # nearly always
-        len(fragments) == 1
-        and type(only := fragments[0]) is TextFragment
-        and only.delta is None
-        and not message.mentions
-        and message.reply is None
-        and not message.metadata
-    ):
-        mode = message.message_mode
-        said = f"{len(mode)}:{mode}{only.text}".encode("utf-8", "surrogatepass")
-    else:
-        mentions = [(mention.user_id, mention.display) for mention in message.mentions]
-        metadata = None if message.metadata is None else dict(message.metadata)
-        quoted, reply = None, message.reply
-        if reply is not None:
-            quoted = reply.message_id, reply.author_id, reply.author_name, _said(reply.fragments)
-        content: Any = (message.message_mode, _said(fragments), mentions, quoted, metadata)
-        said = marshal.dumps(content, _MARSHAL_VERSION)
-    number: int = _number(sha1(said, usedforsecurity=False).digest())[0]
-    return number
-
-
-def _said(fragments: tuple[Fragment, ...]) -> list[tuple[object, ...]]:
-    """What the fragments say, as something that is made into bytes quickly."""
-    said: list[tuple[object, ...]] = []
-    for one in fragments:
-        if type(one) is TextFragment:
-            said.append((one.text, one.delta))
-        elif type(one) is MentionFragment:
-            said.append(("mention", one.user_id, one.display))
-        elif type(one) is MediaFragment:
-            said.append((one.kind, one.url, one.name, one.mime, one.size, one.width, one.height, one.duration))
-        elif type(one) is UnknownFragment:
-            said.append(("unknown", one.kind, dict(one.data)))
-    return said
 
 
 def receive(

@@ -18,8 +18,9 @@ from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
 from clawproto.events import Event, FrameReceived, Send, Settle, SetTyping, Tick
 from clawproto.evolving import constructor, evolve
+from clawproto.fingerprint import fingerprint
 from clawproto.ids import Minter
-from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, ack, fingerprint, receipt
+from clawproto.inbox import ORDINARY_MODES, SYSTEM_SENDER, ack, receipt
 from clawproto.inbox_state import InboxState, Known, Place, Stream
 from clawproto.instant import Instant
 from clawproto.link_state import Online

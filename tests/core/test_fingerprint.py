@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from clawproto.inbox import fingerprint
+from clawproto.fingerprint import fingerprint
 from clawproto.wire.values import (
     Fragment,
     MediaFragment,
