@@ -321,7 +321,8 @@ class Traffic:
     @property
     def sends(self) -> SendTraffic | None:
         """What the next Traffic may go on with."""
-        return self._sends or self._former_sends
+        sends = self._sends or self._former_sends
+        return None if sends is None or sends.is_empty else sends
 
     def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """A message of ours."""

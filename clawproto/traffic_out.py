@@ -103,6 +103,11 @@ class SendTraffic:
         traffic._resume(generation, minter)
         return traffic
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it knows of no sends, so that a new one would do as well."""
+        return not self._entries
+
     def is_of(self, sends: OutboxState) -> bool:
         """Whether this is where the last `state` has left them."""
         return self._before is sends
