@@ -9,8 +9,9 @@ import math
 import re
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.wire import json_backend
 

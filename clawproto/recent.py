@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 V = TypeVar("V")
 

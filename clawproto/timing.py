@@ -9,8 +9,7 @@ Rules: TOK-4 to TOK-11, TOK-19, TOK-20, REF-20, REF-47, CLOSE-3.
 
 import re
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.jwt import read_claims
 from clawproto.policy import Policy
 from clawproto.secret import Secret

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
-from attrs import frozen
 
 from clawproto.app_events import AppEvent, MessageReceived
 from clawproto.config import Features
 from clawproto.credentials import Credentials, Identity
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio.to_thread
-from attrs import frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Config, Features
 from clawproto.credentials import Guard
+from clawproto.deferred import frozen
 from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
 from clawproto.event_rows import storable

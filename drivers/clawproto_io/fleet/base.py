@@ -12,11 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar, assert_never
 
-from attrs import frozen
-
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Features
+from clawproto.deferred import frozen
 from clawproto.errors import ClawProtoError, LoggedOut, NotPaired, SessionClosed, SessionTakenOver
 from clawproto.mailbox import InboxLimit
 from clawproto.policy import Policy
