@@ -5,30 +5,33 @@ is relayed by the hub as its author wrote it and is read tolerantly (MENT-2, MEN
 """
 
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias, cast
-
-from cattrs.gen import make_dict_structure_fn, override
+from typing import Final, TypeAlias
 
 from clawproto.json_types import Json
-from clawproto.wire.structure import strict
 from clawproto.wire.values import Fragment, MediaFragment, Mention, MentionFragment, TextFragment, UnknownFragment
 
-_Reader: TypeAlias = Callable[[dict[str, Json], Any], Fragment]
+_Reader: TypeAlias = Callable[[dict[str, Json], object], Fragment]
 
 
-def _media(*absent: str) -> _Reader:
-    """A reader for one kind of media; ``absent`` fields are unknown to it and so are not looked at (FRAG-2, ENV-13)."""
-    omitted: dict[str, Any] = {name: override(omit=True) for name in absent}
-    return cast(_Reader, make_dict_structure_fn(MediaFragment, strict, **omitted))
+def _made_when_needed(kind: str, type_: type[Fragment], *absent: str) -> _Reader:
+    """A reader that has cattrs make another in its place, which does not look at ``absent`` fields."""
+
+    def read(item: dict[str, Json], _type: object) -> Fragment:
+        from clawproto.wire.structure import fragment_reader  # noqa: PLC0415
+
+        reader = _READERS[kind] = fragment_reader(type_, *absent)
+        return reader(item, None)
+
+    return read
 
 
 _READERS: Final[dict[str, _Reader]] = {
-    "text": cast(_Reader, strict.get_structure_hook(TextFragment)),
-    "mention": cast(_Reader, strict.get_structure_hook(MentionFragment)),
-    "image": _media("duration"),
-    "video": _media(),
-    "audio": _media("width", "height"),
-    "file": _media("width", "height", "duration"),
+    "text": _made_when_needed("text", TextFragment),
+    "mention": _made_when_needed("mention", MentionFragment),
+    "image": _made_when_needed("image", MediaFragment, "duration"),
+    "video": _made_when_needed("video", MediaFragment),
+    "audio": _made_when_needed("audio", MediaFragment, "width", "height"),
+    "file": _made_when_needed("file", MediaFragment, "width", "height", "duration"),
 }
 
 KNOWN_KINDS: Final = frozenset(_READERS)
