@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clawproto.state import State
 else:
     __getattr__, __dir__ = lazy_names(
-        __name__,
+        globals(),
         {
             "clawproto.config": "Capabilities Config Features",
             "clawproto.credentials": "Credentials Guard Identity Intent TokenPair",

@@ -12,6 +12,7 @@ Uplinks (``encode_…``): compact JSON text. They have no way to write ``sender`
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from typing import Final
 
 from clawproto.json_types import Json
@@ -35,12 +36,18 @@ _MARK_BYTES: Final = _MARK.encode()
 
 
 def load() -> None:
-    """Load now what the first frame would load otherwise, msgspec and its structures if it is installed: some 40 ms."""
+    """Load what the first frames would load otherwise: cattrs, and msgspec if it is installed, some 40 ms. Harmless if
+    repeated, and on another thread."""
     global read_quickly  # noqa: PLW0603
+    import_module("clawproto.wire.structure")
     from clawproto.wire.quick import read_quickly as found  # noqa: PLC0415
 
     read_quickly = found
-    json_backend.load()
+
+
+def is_loaded() -> bool:
+    """Whether `load` has nothing left to do."""
+    return read_quickly is not _load_and_read
 
 
 def _load_and_read(data: str | bytes) -> Frame | None:
