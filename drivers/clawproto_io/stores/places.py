@@ -41,7 +41,7 @@ def open_store(
             raise ValueError("account and key belong to a path or an address; this store is made already")
         return store
     name = DEFAULT_ACCOUNT if account is None else account
-    found = _file(store)
+    found = sqlite_file(store)
     if found is not None:
         from clawproto_io.stores.sqlite import SqliteStore  # noqa: PLC0415
 
@@ -60,7 +60,7 @@ def open_accounts(store: AccountStore | str | os.PathLike[str], *, key: "Sealer 
         if key is not None:
             raise ValueError("key belongs to a path or an address; this store is made already")
         return store
-    found = _file(store)
+    found = sqlite_file(store)
     if found is not None:
         from clawproto_io.stores.sqlite_accounts import SqliteAccounts  # noqa: PLC0415
 
@@ -92,7 +92,7 @@ def scheme_of(store: str | os.PathLike[str]) -> str | None:
     return None if found is None else found[1].lower()
 
 
-def _file(store: str | os.PathLike[str]) -> Path | None:
+def sqlite_file(store: str | os.PathLike[str]) -> Path | None:
     """The SQLite file; None for an address of PostgreSQL."""
     scheme = scheme_of(store)
     if scheme is None:
