@@ -162,6 +162,8 @@ def test_a_star_import_brings_all_of_them(package: str) -> None:
 
 @pytest.mark.parametrize("package", LAZY)
 def test_help_shows_them(package: str) -> None:
+    if package == "clawproto" and sys.version_info >= (3, 13):
+        pytest.skip("pydoc stumbles over the __getattr__ that attrs makes for cached properties")
     text = printed_by(f"import pydoc, {package}\nprint(pydoc.plain(pydoc.render_doc({package})))")
     for name in importlib.import_module(package).__all__:
         assert name in text
@@ -291,11 +293,11 @@ def test_matching_by_position() -> None:
 
 
 def test_a_subclass_has_the_fields_of_its_base() -> None:
-    value = Derived(1, more=[2])
+    value = Derived(number=1, more=[2])
     assert repr(value) == "Derived(number=1, others=(), more=[2])"
-    assert value == Derived(1, more=[2]) and value != Plain(1) and Plain(1) != value
+    assert value == Derived(number=1, more=[2]) and value != Plain(1) and Plain(1) != value
     assert value.doubled == 2
-    assert attrs.evolve(value, number=7) == Derived(7, more=[2])
+    assert attrs.evolve(value, number=7) == Derived(number=7, more=[2])
     assert "__weakref__" not in vars(Derived)["__slots__"]
 
 
