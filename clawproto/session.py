@@ -49,6 +49,7 @@ from clawproto.events import (
     Reloaded,
     Send,
     Settle,
+    SetTyping,
     Start,
     Stop,
     StoreConflicted,
@@ -298,7 +299,7 @@ def is_finished(state: State) -> bool:
     return isinstance(state.link.phase, Ended) and stored
 
 
-_TRAFFIC = (FrameReceived, Settle, Send, Tick)
+_TRAFFIC = (FrameReceived, Settle, Send, SetTyping, Tick)
 
 
 class Session:

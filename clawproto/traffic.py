@@ -13,10 +13,10 @@ is not ordinary, is left to ``step``: an answer of None means that nothing has b
 ``step``; tests compare them event by event.
 """
 
-from clawproto import deadlines, outbox, signals
+from clawproto import deadlines, indicator, outbox, signals
 from clawproto.app_events import MessageReceived
 from clawproto.effects import Effect, Emit
-from clawproto.events import Event, FrameReceived, Send, Settle, Tick
+from clawproto.events import Event, FrameReceived, Send, Settle, SetTyping, Tick
 from clawproto.evolving import constructor, evolve
 from clawproto.fingerprint import fingerprint
 from clawproto.ids import Minter
@@ -62,6 +62,7 @@ class Traffic:
         "_limit",
         "_look_at",
         "_mark",
+        "_minter",
         "_offset",
         "_online",
         "_ping_after",
@@ -95,8 +96,9 @@ class Traffic:
         self._remembered = policy.remembered_messages
         self._receipts = state.config.capabilities.delivery_receipt
         self._counters = state.counters
+        self._minter: Minter | None = None  # of the ids that are given out here
         self._sends: SendTraffic | None = None  # begun with the first of them
-        self._former_sends = former_sends
+        self._former_sends = former_sends if former_sends is not None and former_sends.is_of(state.outbox) else None
         # what was heard and settled
         self._heard_at = online.heard_at
         self._last = stream.last
@@ -179,6 +181,8 @@ class Traffic:
             done = self._settle(event.delivery, mono)
         elif isinstance(event, Send):
             done = self._send(event, now)
+        elif isinstance(event, SetTyping):
+            done = self._indicate(event, now)
         else:
             return self._look(now) if isinstance(event, Tick) else None
         return done if done is None or mono < self._look_at else done + self._look(now)
@@ -193,23 +197,22 @@ class Traffic:
                 turn = self._turn(now)
                 acks = (ack(evolve(self._stream, mark=self._mark), turn),)
                 self._acked, self._repeat_due = self._mark, now.mono_ms + before.config.policy.ack_repeat_ms
-                self._end(turn)
         self._calm_until = deadlines.of_others(before, Turn(before.config, self._counters, now))
         self._look_at = FAR if (deadline := self.deadline) is None else deadline
         return acks
 
-    def _turn(self, now: Instant) -> Turn:
-        """For what mints ids otherwise than the sends do."""
-        return Turn(self._before.config, self._numbers(), now)
+    def _minting(self) -> Minter:
+        if self._minter is None:
+            self._minter = Minter(self._counters.ids, self._before.config.seed)
+        return self._minter
 
-    def _end(self, turn: Turn) -> None:
-        self._counters = turn.counters
-        if self._sends is not None:
-            self._sends.minter = Minter(turn.counters.ids, self._before.config.seed)
+    def _turn(self, now: Instant) -> Turn:
+        """For whoever does a part of it as in ``step``, and mints ids."""
+        return Turn(self._before.config, self._counters, now, self._minter or self._minting())
 
     def _numbers(self) -> Counters:
         """All that were given out so far."""
-        return self._counters if self._sends is None else evolve(self._counters, ids=self._sends.minter.state)
+        return self._counters if self._minter is None else evolve(self._counters, ids=self._minter.state)
 
     # --- what arrives ---
 
@@ -255,7 +258,6 @@ class Traffic:
         if self._receipts and sender_id:
             turn, receipted = self._turn(now), self._generation
             receipt(receipted, chat_id, sender_id, message_id, turn)
-            self._end(turn)
             done = (*turn.effects, _new_emit(told, delivery))
         else:
             done, receipted = (_new_emit(told, delivery),), 0
@@ -313,13 +315,14 @@ class Traffic:
     def _outgoing(self) -> SendTraffic | None:
         if self._sends is None:
             before, former = self._before, self._former_sends
-            self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._counters.ids, former)
+            self._sends = SendTraffic.begin(before.outbox, before.config, self._generation, self._minting(), former)
         return self._sends
 
     @property
     def sends(self) -> SendTraffic | None:
         """What the next Traffic may go on with."""
-        return self._sends or self._former_sends
+        sends = self._sends or self._former_sends
+        return None if sends is None or sends.is_empty else sends
 
     def _send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """A message of ours."""
@@ -328,6 +331,18 @@ class Traffic:
         if sends is not None and done is not None and (due := now.mono_ms + sends.ack_timeout) < self._look_at:
             self._look_at = due
         return done
+
+    def _indicate(self, command: SetTyping, now: Instant) -> tuple[Effect, ...]:
+        """We begin or cease to write in a chat. All others wait for what they waited for, seen from now."""
+        before, turn = self._before, self._turn(now)
+        way, generation = before.outbox.gates, self._generation
+        typing = indicator.set_typing(before.typing, command.chat_id, command.is_typing, way, generation, turn)
+        if typing is not before.typing:
+            self._before = evolve(before, typing=typing)
+            self._calm_until = calm = deadlines.of_others(self._before, turn)
+            if calm is not None and calm < self._look_at:
+                self._look_at = calm
+        return tuple(turn.effects)
 
     # --- the state ---
 

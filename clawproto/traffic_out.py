@@ -20,7 +20,7 @@ from clawproto.effects import Effect, Emit, Resolve, SendFrame
 from clawproto.events import Send
 from clawproto.evolving import constructor, evolve
 from clawproto.gates import CHAT_PREFIX
-from clawproto.ids import IdState, Minter
+from clawproto.ids import Minter
 from clawproto.instant import Instant
 from clawproto.outbox_state import EVENT_REACTION, EVENT_REPLY, EVENT_SEND, Entry, OutboxState
 from clawproto.persistent import IntMap, StrMap
@@ -44,7 +44,6 @@ class SendTraffic:
 
     Attributes:
         ack_timeout: milliseconds that a message waits for its ack.
-        minter: of ids; shared with whoever mints besides.
     """
 
     __slots__ = (
@@ -62,18 +61,16 @@ class SendTraffic:
         "_knows_all",
         "_knows_former",
         "_limit",
+        "_minter",
         "_next_due",
         "_next_number",
-        "_seed",
         "_slot",
         "ack_timeout",
-        "minter",
     )
 
     def __init__(self, before: OutboxState, config: Config) -> None:
         policy = config.policy
         self.ack_timeout = policy.ack_timeout_ms
-        self._seed = config.seed
         self._limit = policy.frame_limit
         self._any_chat = not policy.require_chat_prefix
         self._entries: dict[int, Entry] = {}
@@ -96,19 +93,28 @@ class SendTraffic:
 
     @staticmethod
     def begin(
-        before: OutboxState, config: Config, generation: int, ids: IdState, again: "SendTraffic | None"
+        before: OutboxState, config: Config, generation: int, minter: Minter, again: "SendTraffic | None"
     ) -> "SendTraffic | None":
         """Take over, unless each message is to be in the message store first, or some wait to be transmitted. What an
         earlier one knows is taken on, if nothing else has changed the sends since."""
         if config.keep_sends or len(before.queued):
             return None
-        traffic = again if again is not None and again._before is before else SendTraffic(before, config)
-        traffic._resume(generation, ids)
+        traffic = again if again is not None and again.is_of(before) else SendTraffic(before, config)
+        traffic._resume(generation, minter)
         return traffic
 
-    def _resume(self, generation: int, ids: IdState) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether it knows of no sends, so that a new one would do as well."""
+        return not self._entries
+
+    def is_of(self, sends: OutboxState) -> bool:
+        """Whether this is where the last `state` has left them."""
+        return self._before is sends
+
+    def _resume(self, generation: int, minter: Minter) -> None:
         self._generation = generation
-        self.minter = Minter(ids, self._seed)
+        self._minter = minter
 
     def send(self, command: Send, now: Instant) -> tuple[Effect, ...] | None:
         """Transmit a message under an id of its own."""
@@ -123,7 +129,7 @@ class SendTraffic:
         length = len(content) + len(chat_id) + _HEAD if to is None else len(content) + len(chat_id) + _HEAD + len(to)
         if length * _WIDEST > self._limit:
             return None
-        minter, number, slot = self.minter, self._next_number, self._next_due
+        minter, number, slot = self._minter, self._next_number, self._next_due
         place = minter.place
         message_id = f"msg-{minter.mint(now.wall_ms)}"
         if message_id in self._by_message or (not self._knows_all and self._before.by_message.get(message_id)):

@@ -12,7 +12,7 @@ from clawproto.deferred import frozen
 from clawproto.effects import Effect, Emit, Resolve
 from clawproto.entropy import unit
 from clawproto.evolving import evolve
-from clawproto.ids import IdState, next_ulid
+from clawproto.ids import IdState, Minter, next_ulid
 from clawproto.instant import Instant
 from clawproto.policy import Policy
 from clawproto.results import RefreshOutcome, Result
@@ -67,12 +67,13 @@ Signal: TypeAlias = Swapped | FlightEnded | LogoutBegun | LogoutEnded
 class Turn:
     """The scratch pad of one step. Machines get it as an argument and must not keep it."""
 
-    __slots__ = ("config", "counters", "effects", "mono", "now", "policy", "signals", "wall")
+    __slots__ = ("config", "counters", "effects", "minter", "mono", "now", "policy", "signals", "wall")
 
-    def __init__(self, config: Config, counters: Counters, now: Instant) -> None:
+    def __init__(self, config: Config, counters: Counters, now: Instant, minter: Minter | None = None) -> None:
         self.config = config
         self.policy: Policy = config.policy
         self.counters = counters
+        self.minter = minter  # counts the ids instead of the counters
         self.now = now
         self.mono = now.mono_ms
         self.wall = now.wall_ms
@@ -110,6 +111,8 @@ class Turn:
 
     def mint(self) -> str:
         """A fresh ULID, above every earlier one (SEND-6)."""
+        if self.minter is not None:
+            return self.minter.mint(self.wall)
         ids, ulid = next_ulid(self.counters.ids, self.config.seed, self.now.wall_ms)
         self.counters = evolve(self.counters, ids=ids)
         return ulid

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
+from clawproto.wire import json_text
 from clawproto.wire.codec import (
     decode,
     encode_connect,
@@ -131,11 +132,15 @@ odd_fragments: st.SearchStrategy[object] = st.one_of(
     st.sampled_from(["msg-1", "", "a\0", "é", "\ud800", "x" * 513]),
     st.sampled_from(["normal", "", "thinking", "\0"]),
     st.lists(odd_fragments, max_size=3).map(tuple),
+    st.booleans(),
 )
 def test_what_is_ordinary_is_written_as_everything_else(
-    message_id: str, mode: str, fragments: tuple[Object, ...]
+    message_id: str, mode: str, fragments: tuple[Object, ...], stdlib: bool
 ) -> None:
-    short = written_or_refused(lambda: encode_message_payload(message_id, mode, fragments, (), None))
+    with pytest.MonkeyPatch.context() as patch:
+        if stdlib:
+            patch.setattr(json_text, "_write_all", getattr(json_text, "_stdlib_write_all"))  # noqa: B009 (private)
+        short = written_or_refused(lambda: encode_message_payload(message_id, mode, fragments, (), None))
     assert short == written_or_refused(lambda: encode_message_payload(message_id, mode, fragments, [], None))
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from clawproto.json_types import Json
 from clawproto.wire import json_backend, json_text
 from clawproto.wire.fragments import KNOWN_KINDS
-from clawproto.wire.json_text import plain, write, write_exactly, write_flat, write_text
+from clawproto.wire.json_text import plain, write_exactly, write_flat, write_text
 from clawproto.wire.optional import optional_integer, optional_string
 from clawproto.wire.payloads import read_payload, read_peer
 from clawproto.wire.values import BadFrame, Frame
@@ -312,7 +312,7 @@ def encode_ping(*, trace_id: str, emitted_at: int) -> str:
 
 def encode_typing(*, trace_id: str, emitted_at: int, chat_id: str, is_typing: bool) -> str:
     """Show or hide the typing indicator (TYPE)."""
-    payload_text = write({"is_typing": is_typing})
+    payload_text = '{"is_typing":true}' if is_typing else '{"is_typing":false}'
     return encode_envelope(
         "typing.update", trace_id=trace_id, emitted_at=emitted_at, payload_text=payload_text, chat_id=chat_id
     )

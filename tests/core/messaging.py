@@ -14,6 +14,7 @@ from tests.core.harness import Bench, credentials, frame
 CHAT = "cnv_01K9F40000QRSTVWXYZ0123456"
 OTHER_CHAT = "cnv_01K9F40000QRSTVWXYZ0123457"
 OWNER_CHAT = "cnv_1"  # the bench's direct conversation with the owner
+HELLO: tuple[dict[str, Json], ...] = ({"kind": "text", "text": "hello"},)
 
 
 def online(**settings: Any) -> Bench:
@@ -72,3 +73,29 @@ def message(text: str = "yo", message_id: str = "msg-1", **changes: Json) -> dic
 def told(bench: Bench) -> list[AppEvent]:
     """Everything that the application was told so far."""
     return [effect.event for effect in bench.all(Emit)]
+
+
+def answer(word: str, trace_id: str, message_id: str, dseq: int) -> str:
+    """The ack of this message, in one way or another; or its refusal."""
+    if word == "refused":
+        return frame("message.error", {"code": "not_member", "message_id": message_id}, trace_id=trace_id)
+    body: dict[str, Json] = {"message_id": message_id, "accepted_at": 5}
+    more: dict[str, Json] = {"trace_id": trace_id, "chat_id": "cnv_1"}
+    match word:
+        case "other id":
+            body["message_id"] = "another"
+        case "stamped":
+            more["dseq"] = dseq
+        case "null stamp":
+            more["dseq"] = None
+        case "by trace":
+            del body["message_id"]
+        case "by id":
+            more["trace_id"] = "s-other"
+        case "both wrong":
+            body, more["trace_id"] = {"message_id": 5, "accepted_at": True}, ""
+        case "odd":
+            body, more["trace_id"] = {"message_id": message_id, "accepted_at": 2**64, "x": [{}]}, 7
+        case _:
+            pass
+    return frame("message.ack", body, **more)  # type: ignore[arg-type]

@@ -1,7 +1,6 @@
 """The short way of ordinary messages comes to what ``step`` comes to, event by event."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -9,19 +8,16 @@ from hypothesis import given, settings, strategies as st
 
 from clawproto.app_events import MessageReceived, TypingChanged
 from clawproto.config import Capabilities
-from clawproto.effects import Effect, Emit, Resolve, SendFrame
-from clawproto.events import Closed, Event, FrameReceived, React, Refresh, Send, Settle, Tick
-from clawproto.evolving import evolve
-from clawproto.ids import Minter
+from clawproto.effects import Emit, SendFrame
+from clawproto.events import Closed, Event, FrameReceived, React, Refresh, Send, Settle, SetTyping, Tick
 from clawproto.instant import Instant
 from clawproto.json_types import Json
 from clawproto.policy import Policy
-from clawproto.results import Receipt
 from clawproto.session import Session, step
-from clawproto.state import State
 from clawproto.traffic import Traffic
 from tests.core.harness import MONO, T0, frame
 from tests.core.link_harness import LinkBench
+from tests.core.messaging import HELLO, answer
 
 
 def said(number: int, dseq: object, sender: str = "u-2", text: str = "hi", **more: object) -> str:
@@ -30,7 +26,6 @@ def said(number: int, dseq: object, sender: str = "u-2", text: str = "hi", **mor
     return frame("message.send", payload, chat_id="cnv_1", sender={"id": sender}, dseq=dseq, **more)  # type: ignore[arg-type]
 
 
-HELLO = ({"kind": "text", "text": "hello"},)
 ANSWERS = ["stray", "other id", "stamped", "null stamp", "by trace", "by id", "both wrong", "again", "odd", "refused"]
 CONTENTS: list[dict[str, Any]] = [
     {"fragments": ({"kind": "text", "text": 'caf\u00e9 "1"'}, {"kind": "image", "url": "/m/1", "size": 5})},
@@ -57,6 +52,8 @@ steps = st.one_of(
     st.tuples(st.just("settle"), st.integers(0, 60), st.just("any")),
     st.tuples(st.just("send"), st.integers(0, 3), st.sampled_from(["cnv_1", "cnv_1", "bad"])),
     st.tuples(st.just("say"), st.integers(0, 8), st.sampled_from(["cnv_1", "cnv_\u00e9", "cnv_\ud800\0", ""])),
+    st.tuples(st.just("typing"), st.integers(0, 1), st.sampled_from(["cnv_1", "cnv_2", "bad"])),
+    st.tuples(st.just("typing"), st.integers(0, 1), st.just("cnv_1")),
     st.tuples(st.just("react"), st.integers(0, 1), st.sampled_from(["cnv_1", "bad"])),
     st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "", "first", "first", *ANSWERS])),
     st.tuples(st.just("ack"), st.integers(0, 40), st.sampled_from(["", "first"])),
@@ -95,32 +92,6 @@ def typing(number: int, word: str, dseq: int, generation: int) -> FrameReceived:
     if word == "stamped":
         more["dseq"] = dseq
     return FrameReceived(generation, frame("typing.update", body, sender=sender, **more))  # type: ignore[arg-type]
-
-
-def answer(word: str, trace_id: str, message_id: str, dseq: int) -> str:
-    """The ack of this message, in one way or another; or its refusal."""
-    if word == "refused":
-        return frame("message.error", {"code": "not_member", "message_id": message_id}, trace_id=trace_id)
-    body: dict[str, Json] = {"message_id": message_id, "accepted_at": 5}
-    more: dict[str, Json] = {"trace_id": trace_id, "chat_id": "cnv_1"}
-    match word:
-        case "other id":
-            body["message_id"] = "another"
-        case "stamped":
-            more["dseq"] = dseq
-        case "null stamp":
-            more["dseq"] = None
-        case "by trace":
-            del body["message_id"]
-        case "by id":
-            more["trace_id"] = "s-other"
-        case "both wrong":
-            body, more["trace_id"] = {"message_id": 5, "accepted_at": True}, ""
-        case "odd":
-            body, more["trace_id"] = {"message_id": message_id, "accepted_at": 2**64, "x": [{}]}, 7
-        case _:
-            pass
-    return frame("message.ack", body, **more)  # type: ignore[arg-type]
 
 
 @settings(deadline=None)
@@ -176,6 +147,8 @@ def test_a_session_does_what_step_does(
             case "say":
                 commands += 1
                 event = Send(commands, word, **CONTENTS[number])
+            case "typing":
+                event = SetTyping(word, number == 1)
             case "react":
                 commands += 1
                 event = React(commands, word, "msg-1", "x" if number else None)
@@ -214,135 +187,6 @@ def test_a_session_does_what_step_does(
                 sent.append((uplink["trace_id"], uplink["payload"].get("message_id", "rx-1")))
         unsettled += [effect.delivery for effect in expected if isinstance(effect, Emit) and effect.delivery]
     assert session.state == state
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(["send", "send", "ack", "ack", "late", "look"]), st.integers(0, 40)), max_size=80
-    ),
-    st.sampled_from([0, 3, 30]),
-    st.sampled_from([2_000, 15_000]),
-)
-@pytest.mark.rule("SEND-8", "SEND-11", "SEND-13", "SEND-15")
-def test_sends_and_acks_in_any_order(history: list[tuple[str, int]], former: int, timeout: int) -> None:
-    """Densely: each send has a deadline of its own, and any of them may be answered first, and again."""
-    bench = LinkBench(grant="v2", policy=Policy(ack_timeout_ms=timeout))
-    assert bench.online
-    state, session, now = bench.state, Session.of(bench.state), bench.now
-    sent: list[tuple[str, str]] = []
-    decided: list[tuple[str, str]] = []
-    for number, (what, at) in enumerate([*[("send", 0)] * former, ("look", 0), *history], 5_000_000):
-        now = Instant(now.wall_ms + 1, now.mono_ms + 3)
-        event: Event
-        if what == "send":
-            event = Send(number, "cnv_1", HELLO)
-        elif what == "look":
-            assert session.state == state
-            continue
-        else:
-            source = sent if what == "ack" else decided
-            if not source:
-                continue
-            answered = source.pop(0 if at % 3 else at % len(source))
-            decided.append(answered)
-            event = FrameReceived(bench.generation, answer("by id" if at % 5 == 4 else "", *answered, 0))
-        state, expected = step(state, event, now)
-        assert session.handle(event, now) == expected
-        assert session.next_deadline() == state.deadline
-        for effect in expected:
-            if isinstance(effect, SendFrame):
-                uplink = json.loads(effect.text)
-                sent.append((uplink["trace_id"], uplink["payload"]["message_id"]))
-    assert session.state == state
-
-
-def both(bench: LinkBench, events: list[tuple[Event, int]]) -> tuple[list[Effect], State]:
-    """Let a session and ``step`` do these, each so many ms after the one before, and compare."""
-    state, session, now, done = bench.state, Session.of(bench.state), bench.now, list[Effect]()
-    for event, later in events:
-        now = Instant(now.wall_ms + later, now.mono_ms + later)
-        state, expected = step(state, event, now)
-        assert session.handle(event, now) == expected
-        done += expected
-    assert session.state == state
-    return done, state
-
-
-def uplinks(effects: Iterable[Effect]) -> list[tuple[str, str]]:
-    """Trace and message id of what was sent."""
-    sent = [json.loads(effect.text) for effect in effects if isinstance(effect, SendFrame)]
-    return [(one["trace_id"], one["payload"].get("message_id", "")) for one in sent]
-
-
-@pytest.mark.rule("SEND-11", "SEND-15")
-def test_an_ack_that_comes_late_or_names_two_messages() -> None:
-    """Late: its sender was told "undecided". Two: the trace is of one that is decided, so the message id tells."""
-    bench = LinkBench(grant="v2", policy=Policy(ack_timeout_ms=2_000))
-    assert bench.online
-    one: tuple[Event, int] = (Send(1, "cnv_1", HELLO), 1)
-    other: tuple[Event, int] = (Send(2, "cnv_1", HELLO), 1)
-    tick: tuple[Event, int] = (Tick(), 5_000)
-    look: tuple[Event, int] = (Tick(), 0)
-    done, _ = both(bench, [one, other])
-    (one_trace, one_id), (_, other_id) = uplinks(done)
-    first: tuple[Event, int] = (FrameReceived(bench.generation, answer("", one_trace, one_id, 0)), 1)
-    second: tuple[Event, int] = (FrameReceived(bench.generation, answer("", one_trace, other_id, 0)), 1)
-    for events in ([one, other, first, second], [one, other, look, first, second], [one, look, other, first, second]):
-        _, state = both(bench, [*events, second])
-        assert not len(state.outbox.entries)
-    _, state = both(bench, [one, other, tick, first, second])
-    assert not len(state.outbox.entries) and not len(state.outbox.told)
-
-
-@pytest.mark.rule("RX-1", "LIM-3")
-def test_reactions_and_what_is_too_large_are_left_to_step() -> None:
-    bench = LinkBench(grant="v2")
-    assert bench.online
-    react, send = (React(1, "cnv_1", "msg-1", "x"), 1), (Send(2, "cnv_1", HELLO), 1)
-    done, _ = both(bench, [react])
-    ack = FrameReceived(bench.generation, answer("by trace", uplinks(done)[0][0], "", 0)), 1
-    _, state = both(bench, [react, send, ack])
-    assert len(state.outbox.entries) == 1
-    for size in (180_000, 900_000):
-        for character in "x\U0001f600":
-            done, _ = both(bench, [(Send(3, "cnv_1", ({"kind": "text", "text": character * size},)), 1)])
-            assert [type(effect) for effect in done] == [SendFrame if size == 180_000 else Resolve]
-
-
-def test_sends_go_the_short_way() -> None:
-    """Else everything above would pass without it."""
-    bench = LinkBench(grant="v2")
-    assert bench.online
-    traffic = Traffic.begin(bench.state)
-    assert traffic is not None
-    effects = traffic.handle(Send(1, "cnv_1", HELLO), bench.now)
-    assert effects is not None
-    (frame_sent,) = effects
-    assert isinstance(frame_sent, SendFrame)
-    assert len(traffic.state().outbox.entries) == 1 and not len(bench.state.outbox.entries)
-    uplink = json.loads(frame_sent.text)
-    ack = answer("", uplink["trace_id"], uplink["payload"]["message_id"], 0)
-    effects = traffic.handle(FrameReceived(bench.generation, ack), bench.now)
-    message_id = uplink["payload"]["message_id"]
-    assert effects == (Resolve(1, Receipt("cnv_1", message_id, 5, message_id)),)
-    assert not len(traffic.state().outbox.entries)
-    assert traffic.handle(Send(2, "cnv_1", (), message_id="msg-own"), bench.now) is None
-    assert traffic.handle(Send(2, "elsewhere", ()), bench.now) is None
-
-
-@pytest.mark.rule("SEND-5")
-def test_an_id_that_somebody_has_foreseen_is_left_to_step() -> None:
-    """It would be the same twice; ids are minted from seed and clock, so a restarted host can know them."""
-    bench = LinkBench(grant="v2")
-    assert bench.online
-    foreseen = f"msg-{Minter(bench.state.counters.ids, bench.state.config.seed).mint(bench.now.wall_ms)}"
-    state, _ = step(bench.state, Send(1, "cnv_1", (), message_id=foreseen), bench.now)
-    state = evolve(state, counters=evolve(state.counters, ids=bench.state.counters.ids))
-    event = Send(2, "cnv_1", HELLO)
-    traffic = Traffic.begin(state)
-    assert traffic is not None and traffic.handle(event, bench.now) is None
-    assert Session.of(state).handle(event, bench.now) == step(state, event, bench.now)[1]
 
 
 def test_the_short_way_is_taken() -> None:
