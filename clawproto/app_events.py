@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Literal, Protocol, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.app_signals import (
     HistoryReceived as HistoryReceived,
@@ -32,6 +32,7 @@ from clawproto.app_stores import (
 )
 from clawproto.config import Delivery as Delivery
 from clawproto.credentials import Identity
+from clawproto.deferred import frozen
 from clawproto.errors import Misuse
 from clawproto.json_types import Json
 from clawproto.wire.values import Frame, MessagePayload, Payload, Peer, TextFragment

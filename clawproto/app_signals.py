@@ -6,8 +6,9 @@ Part of `clawproto.app_events`, from where everything here can be imported as we
 from collections.abc import Mapping
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.wire.content import Fragment, Peer, TextFragment
 

@@ -3,7 +3,7 @@
 Rules: REF-10, R2-10.
 """
 
-from attrs import frozen
+from clawproto.deferred import frozen
 
 
 @frozen

@@ -6,8 +6,7 @@ Rules: PERM-11, PERM-13, PERM-14, REST-8. The decision is made over REST (PERM-2
 
 from typing import Final
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.errors import RestRefused
 from clawproto.json_types import Json
 

@@ -4,11 +4,10 @@ an exception. Both drivers share it, and a third one should."""
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import frozen
-
 from clawproto import errors, results
 from clawproto.app_events import MessageReceived, MetadataInvalidated, SignalReceived
 from clawproto.credentials import Credentials
+from clawproto.deferred import frozen
 from clawproto.events import CallRest, MarkApplied, Send
 from clawproto.json_types import Json
 from clawproto.refetching import version_key

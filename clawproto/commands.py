@@ -7,8 +7,9 @@ others take effect at once and have no outcome.
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.http import FileBody
 from clawproto.json_types import Json
 

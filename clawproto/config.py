@@ -2,8 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-from attrs import field, fields, frozen
+from attrs import field, fields
 
+from clawproto.deferred import frozen
 from clawproto.policy import Policy
 
 Delivery: TypeAlias = Literal["legacy", "v1", "v2"]

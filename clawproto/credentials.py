@@ -1,7 +1,6 @@
 """What a store keeps for one agent: who it is, its pair of tokens, and what was refused."""
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.evolving import evolve
 from clawproto.secret import Secret
 

@@ -15,8 +15,9 @@ Rules: STREAM-2 to STREAM-6, STREAM-8, STREAM-12, LIM-3, ERR-3, ERR-10, CLOSE-12
 
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.effects import SendFrame
 from clawproto.events import AppendStream, FinishStream, OpenStream
 from clawproto.evolving import evolve

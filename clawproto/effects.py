@@ -6,10 +6,11 @@ carry a number; the answer is one of the reports in `clawproto.events` with the 
 
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.app_events import AppEvent, LogoutCause
 from clawproto.credentials import Credentials, Identity, Intent, TokenPair
+from clawproto.deferred import frozen
 from clawproto.http import HttpRequest
 from clawproto.keeping import SendChange
 from clawproto.results import Result

@@ -12,7 +12,7 @@ import hashlib
 import json
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.app_events import (
     AppEvent,
@@ -28,6 +28,7 @@ from clawproto.app_events import (
     SignalReceived,
     UnknownEvent,
 )
+from clawproto.deferred import frozen
 from clawproto.event_text import event_to_text, kind_of, to_plain
 from clawproto.json_types import Json
 from clawproto.wire.values import MessagePayload

@@ -8,7 +8,7 @@ stale number changes nothing.
 
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.commands import (
     AppendStream as AppendStream,
@@ -31,6 +31,7 @@ from clawproto.commands import (
     WatchPresence as WatchPresence,
 )
 from clawproto.credentials import Credentials, Guard
+from clawproto.deferred import frozen
 from clawproto.http import HttpAnswer
 from clawproto.keeping import KeptSend
 

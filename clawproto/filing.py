@@ -7,9 +7,10 @@ same event and what is news is decided by `clawproto.event_rows`, as for every s
 from collections.abc import Sequence
 from typing import TypeAlias, assert_never
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from clawproto.app_events import AppEvent, FrameRejected, MessageRecalled, MessageReceived
+from clawproto.deferred import frozen
 from clawproto.event_rows import MESSAGE, RECALL, KnownRow, event_row, verdict
 from clawproto.keeping import (
     Arrival,

@@ -8,9 +8,8 @@ Rules: ERR-9 to ERR-18, ROUTE-7.
        '--- sign of life, conversation.… signal, or the window has passed (gated) ---'
 """
 
-from attrs import frozen
-
 from clawproto.app_events import ChatGated, ChatUngated
+from clawproto.deferred import frozen
 from clawproto.evolving import evolve
 from clawproto.persistent import IntMap, StrMap
 from clawproto.turn import Turn

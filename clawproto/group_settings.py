@@ -6,8 +6,7 @@
 Only a success tells anything: it is the full set, even if it is empty. After an error, keep what was known before.
 """
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 
 GROUP_SETTINGS_PATH = "/v1/agents/me/group-settings"

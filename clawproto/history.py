@@ -7,9 +7,8 @@ Rules: HIST-1, HIST-3, HIST-13 to HIST-16, SILENT-12.
                                                '---- closed for another reason --> not done
 """
 
-from attrs import frozen
-
 from clawproto.credentials import Identity
+from clawproto.deferred import frozen
 from clawproto.effects import SendFrame
 from clawproto.events import ResetCursor, TransferHistory
 from clawproto.evolving import evolve

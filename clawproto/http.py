@@ -1,6 +1,8 @@
 """HTTP requests and answers as plain values; whoever drives the core carries them out."""
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 
 @frozen

@@ -7,9 +7,8 @@ is drawn from the session's seed. When the clock stands still or steps back, the
 import re
 from typing import Final
 
-from attrs import frozen
-
 from clawproto import entropy
+from clawproto.deferred import frozen
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = [high + low for high in _ALPHABET for low in _ALPHABET]

@@ -1,9 +1,8 @@
 """The inbox machine's branch of the state: what arrived, what the application is done with, what was acknowledged."""
 
-from attrs import frozen
-
 from clawproto.app_events import Delivery
 from clawproto.config import Capabilities
+from clawproto.deferred import frozen
 from clawproto.persistent import IntMap
 from clawproto.recent import Recent
 from clawproto.wire.values import HelloOk

@@ -11,8 +11,7 @@ Rules: TYPE-1, TYPE-2, TYPE-6, SEND-20, CLOSE-12, ERR-10, ERR-17.
 
 from typing import TypeAlias
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
 from clawproto.gates import Gates, blocking, is_valid_chat

@@ -1,6 +1,6 @@
 """The two clocks that every step is told."""
 
-from attrs import frozen
+from clawproto.deferred import frozen
 
 
 @frozen

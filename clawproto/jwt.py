@@ -9,10 +9,11 @@ import math
 import re
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
+from clawproto.wire.json_backend import stdlib_loads
 
 LONGEST_TOKEN: Final = 65_536  # characters; a longer one does not fit into ``connect`` (HS-20)
 _BASE64URL: Final = re.compile(r"([A-Za-z0-9_-]+)={0,2}")
@@ -68,7 +69,7 @@ def read_claims(token: str) -> Claims:
         return _NO_CLAIMS
     encoded = match[1].translate({ord("-"): "+", ord("_"): "/"})
     try:
-        claims = json_backend.loads(binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4)))
+        claims = stdlib_loads(binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4)))
     except ValueError:  # an impossible length; not JSON
         return _NO_CLAIMS
     if not isinstance(claims, dict):

@@ -18,10 +18,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from attrs import define, frozen
+from attrs import define
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent, FrameRejected, MessageReceived, MessagesSaved, MessagesUnsaved, SendSettled
+from clawproto.deferred import frozen
 from clawproto.effects import Keep
 from clawproto.event_rows import replaces, storable
 from clawproto.events import Event, KeepFailed, Kept, Settle

@@ -8,9 +8,10 @@ Rules: SEND-5, SEND-15, SEND-17, SEND-19, R1-1, R2-10, R2-11, R2-27, STREAM-14, 
 
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.app_events import AppEvent, FrameRejected
+from clawproto.deferred import frozen
 
 Outcome: TypeAlias = Literal["accepted", "rejected", "dropped", "expired"]
 

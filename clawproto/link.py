@@ -13,9 +13,8 @@ Rules: AUTH-2, HS-1 to HS-23, CAP, CLOSE-1 to CLOSE-15, HB-1 to HB-8, REF-22, RE
 ``Down`` carries the instant before which nothing is opened; the token machine has a say as well (`may_open`).
 """
 
-from attrs import frozen
-
 from clawproto.app_events import Disconnected, FrameRejected, HandshakeRefused, Ready, TakenOver
+from clawproto.deferred import frozen
 from clawproto.effects import Abort, Close, Open, Reconnect, SendFrame
 from clawproto.events import Closed, Opened, OpenFailed
 from clawproto.evolving import evolve

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, field
 from attrs.validators import ge
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent, Settler
+from clawproto.deferred import frozen
 
 SettleMode: TypeAlias = Literal["auto", "explicit"]
 

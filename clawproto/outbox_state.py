@@ -1,7 +1,6 @@
 """The outbox machine's branch of the state: messages and reactions on their way."""
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.evolving import evolve
 from clawproto.gates import Gates
 from clawproto.keeping import SendChange

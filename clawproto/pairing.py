@@ -10,10 +10,9 @@ Rules: PAIR-1 to PAIR-11, DEV-3, DEV-4, AUTH-8, REST-7.
 
 from typing import TypeAlias
 
-from attrs import frozen
-
 from clawproto.app_events import SaveAlarm, SaveRecovered
 from clawproto.credentials import Credentials, Identity, TokenPair
+from clawproto.deferred import frozen
 from clawproto.effects import Persist, RequestHttp
 from clawproto.events import HttpAnswered, HttpFailed, Pair, StoreConflicted, Stored, StoreFailed, StoreReport
 from clawproto.evolving import evolve

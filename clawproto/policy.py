@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge, optional
+
+from clawproto.deferred import frozen
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 V = TypeVar("V")
 

@@ -12,9 +12,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, cast
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.config import Config
+from clawproto.deferred import frozen
 from clawproto.errors import Misuse
 from clawproto.events import Event
 from clawproto.instant import Instant

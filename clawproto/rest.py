@@ -11,8 +11,7 @@ Rules: REST-1 to REST-8, REF-12, REF-28, OUT-11.
 
 from typing import Literal
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.effects import RequestHttp
 from clawproto.events import CallRest, HttpAnswered, HttpFailed
 from clawproto.evolving import evolve

@@ -7,8 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto.json_types import Json
 from clawproto.secret import Secret

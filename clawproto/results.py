@@ -2,9 +2,10 @@
 
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
 from clawproto.credentials import Credentials, TokenPair
+from clawproto.deferred import frozen
 from clawproto.http import HttpAnswer
 
 # --- any command ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@ import re
 from functools import cached_property
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 _STAND_IN: Final = re.compile(r"(?:e30\.[A-Za-z0-9_-]+\.)?redacted-([0-9a-f]{32})")
 

@@ -11,8 +11,6 @@ PERM-3 to PERM-9, PERM-12, HIST-1, HIST-3.
 
 from collections.abc import Mapping
 
-from attrs import frozen
-
 from clawproto.app_events import (
     PermissionDecided,
     PermissionRequested,
@@ -21,6 +19,7 @@ from clawproto.app_events import (
     ReadMarkMoved,
     TypingChanged,
 )
+from clawproto.deferred import frozen
 from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
 from clawproto.gates import Gates, blocking, is_valid_chat

@@ -1,8 +1,7 @@
 """The whole state of a session: one frozen tree, a branch per machine."""
 
-from attrs import frozen
-
 from clawproto.config import Config
+from clawproto.deferred import frozen
 from clawproto.drafts import Drafts
 from clawproto.history import Reset
 from clawproto.inbox_state import InboxState

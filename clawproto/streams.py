@@ -10,9 +10,8 @@ Rules: STREAM-1, STREAM-9, STREAM-10, STREAM-12, STREAM-14, RECALL-1, ROUTE-6.
 
 from typing import Literal, TypeAlias
 
-from attrs import frozen
-
 from clawproto.app_events import StreamDiscarded, StreamFinished, StreamGrew, StreamStarted
+from clawproto.deferred import frozen
 from clawproto.evolving import evolve
 from clawproto.persistent import IntMap, StrMap
 from clawproto.recent import Recent

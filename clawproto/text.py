@@ -8,8 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Final
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.mentions import EVERYONE
 from clawproto.wire.content import Fragment, MediaFragment, MentionFragment, TextFragment, UnknownFragment
 

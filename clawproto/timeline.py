@@ -10,8 +10,9 @@ Everything is read from the lines; nothing is run. So a timeline can be made of 
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.journal_encoding import JournalError
 from clawproto.json_types import Json
 from clawproto.jwt import read_claims

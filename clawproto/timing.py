@@ -9,8 +9,7 @@ Rules: TOK-4 to TOK-11, TOK-19, TOK-20, REF-20, REF-47, CLOSE-3.
 
 import re
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.jwt import read_claims
 from clawproto.policy import Policy
 from clawproto.secret import Secret
@@ -147,15 +146,15 @@ def retry_after_ms(value: str | None, wall_ms: int, policy: Policy) -> int:
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _DATES = (
-    re.compile(rf"[a-z]{{3}}, (?P<day>\d\d) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_TIME} GMT", re.I | re.A),
-    re.compile(rf"[a-z]{{6,9}}, (?P<day>\d\d)-(?P<month>[a-z]{{3}})-(?P<year>\d\d) {_TIME} GMT", re.I | re.A),
-    re.compile(rf"[a-z]{{3}} (?P<month>[a-z]{{3}}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})", re.I | re.A),
+    rf"[a-z]{{3}}, (?P<day>\d\d) (?P<month>[a-z]{{3}}) (?P<year>\d{{4}}) {_TIME} GMT",
+    rf"[a-z]{{6,9}}, (?P<day>\d\d)-(?P<month>[a-z]{{3}})-(?P<year>\d\d) {_TIME} GMT",
+    rf"[a-z]{{3}} (?P<month>[a-z]{{3}}) (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
 )
 
 
 def http_date_ms(text: str) -> int | None:
     """An HTTP date in any of its three forms (RFC 9110, 5.6.7) as epoch milliseconds, or None if it is none."""
-    match = next(filter(None, (form.fullmatch(text.strip()) for form in _DATES)), None)
+    match = next(filter(None, (re.fullmatch(form, text.strip(), re.I | re.A) for form in _DATES)), None)
     if match is None or match["month"].lower() not in _MONTHS:
         return None
     year, month, day = int(match["year"]), _MONTHS.index(match["month"].lower()) + 1, int(match["day"])

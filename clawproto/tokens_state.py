@@ -3,10 +3,9 @@
 from functools import cached_property
 from typing import Literal, TypeAlias
 
-from attrs import frozen
-
 from clawproto.app_events import LogoutCause
 from clawproto.credentials import Credentials, Guard, Identity, Intent, TokenPair
+from clawproto.deferred import frozen
 from clawproto.evolving import evolve
 from clawproto.instant import Instant
 from clawproto.policy import Policy

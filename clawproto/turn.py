@@ -6,10 +6,9 @@ effects; what other machines must know they append as signals, which ``step`` pa
 
 from typing import TypeAlias
 
-from attrs import frozen
-
 from clawproto.app_events import AppEvent
 from clawproto.config import Config
+from clawproto.deferred import frozen
 from clawproto.effects import Effect, Emit, Resolve
 from clawproto.entropy import unit
 from clawproto.evolving import evolve

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
 from clawproto.policy import Policy
-from clawproto.wire import json_backend, traffic
+from clawproto.wire import codec, json_backend
 from clawproto.wire.codec import decode
 from clawproto.wire.quick import Answer, Said, Writing, msgspec_read
 from clawproto.wire.traffic import decode_traffic
@@ -198,7 +198,7 @@ def test_brackets_in_a_text_are_no_depth() -> None:
 
 def test_messages_by_their_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without msgspec a message is known by how it begins; nothing is decoded twice for others."""
-    monkeypatch.setattr(traffic, "read_traffic", None)
+    monkeypatch.setattr(codec, "read_traffic", None)
     for written in (json.dumps(GOOD), json.dumps(GOOD).encode()):
         assert decode_traffic(written, LIMIT) == counting(slowly(written))
     for other in ('{"version":"2","event":"pong"}', b"", "[", '"message.send"', '"message.ack"', '["message.send"]'):

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.hub.frames import JsonObject, encode
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

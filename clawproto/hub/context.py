@@ -3,8 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.hub.connection import Connection, Unwritten
 from clawproto.hub.directory import Directory
 from clawproto.hub.effects import CloseSocket, CutSocket, HubEffect, SendText

@@ -2,7 +2,9 @@
 
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 
 @frozen

@@ -7,8 +7,7 @@ open -> connect.challenge -> connect -> checks -> [takeover delay] -> hello-ok -
 
 from collections import deque
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.hub import delivery
 from clawproto.hub.connection import Connection, Generation, Phase
 from clawproto.hub.context import Context

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 
 @frozen

@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from clawproto.deferred import frozen
 
 
 @frozen

@@ -1,7 +1,8 @@
 """Who there is to act as: users, agents, conversations, connect codes and tokens (HUB-2)."""
 
-from attrs import asdict, field, frozen
+from attrs import asdict, field
 
+from clawproto.deferred import frozen
 from clawproto.hub import people
 from clawproto.hub.context import Context
 from clawproto.hub.directory import Conversation

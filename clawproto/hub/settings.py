@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge, in_
+
+from clawproto.deferred import frozen
 
 SECOND_MS = 1_000
 MINUTE_MS = 60 * SECOND_MS

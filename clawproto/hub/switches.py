@@ -2,7 +2,9 @@
 
 from typing import Generic, Literal, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from clawproto.deferred import frozen
 
 Verdict = Literal["accept", "reject", "unavailable"]
 T = TypeVar("T")

@@ -20,9 +20,10 @@ import hashlib
 import json
 from typing import Any, cast
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from clawproto.credentials import TokenPair
+from clawproto.deferred import frozen
 from clawproto.effects import (
     Effect,
     Keep,

@@ -11,17 +11,20 @@ Uplinks (``encode_…``): compact JSON text. They have no way to write ``sender`
 ``seq`` or ``dseq`` (ENV-2), and refuse routing fields on events that have none (ENV-10).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
+from clawproto.wire import json_backend, json_text
 from clawproto.wire.fragments import KNOWN_KINDS
 from clawproto.wire.json_text import plain, write_exactly, write_flat, write_text
+from clawproto.wire.optional import optional_integer, optional_string
 from clawproto.wire.payloads import read_payload, read_peer
-from clawproto.wire.quick import read_quickly
-from clawproto.wire.structure import optional_integer, optional_string
 from clawproto.wire.values import BadFrame, Frame
+
+if TYPE_CHECKING:
+    from clawproto.wire.quick import Answer, Said, Writing
 
 VERSION: Final = "2"
 PROTOCOL_VERSION: Final = 2
@@ -29,6 +32,36 @@ MESSAGE_ID_LIMIT: Final = 512  # bytes, LIM-4
 EXCERPT_LIMIT: Final = 200
 
 # --- downlinks -----------------------------------------------------------------------------------------------------
+
+
+def load() -> None:
+    """Load what the first frames would load otherwise: cattrs, and msgspec if it is installed, some 40 ms. Harmless if
+    repeated, and on another thread."""
+    global read_quickly, read_traffic
+    import_module("clawproto.wire.structure")
+    json_text.load()
+    from clawproto.wire import quick  # noqa: PLC0415
+
+    read_quickly, read_traffic = quick.read_quickly, quick.read_traffic
+
+
+def is_loaded() -> bool:
+    """Whether `load` has nothing left to do."""
+    return read_quickly is not _load_and_read
+
+
+def _load_and_read(data: str | bytes) -> Frame | None:
+    load()
+    return None if read_quickly is None else read_quickly(data)
+
+
+def _load_and_read_traffic(data: str | bytes) -> "Said | Answer | Writing | None":
+    load()
+    return None if read_traffic is None else read_traffic(data)
+
+
+read_quickly: Callable[[str | bytes], Frame | None] | None = _load_and_read
+read_traffic: "Callable[[str | bytes], Said | Answer | Writing | None] | None" = _load_and_read_traffic
 
 
 def exceeds(data: str | bytes, limit: int) -> bool:

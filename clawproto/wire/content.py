@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 
 

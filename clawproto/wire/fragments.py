@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from clawproto.evolving import constructor
 from clawproto.json_types import Json
-from clawproto.wire.structure import LEAST, MOST
+from clawproto.wire.optional import LEAST, MOST
 from clawproto.wire.values import Fragment, MediaFragment, Mention, MentionFragment, TextFragment, UnknownFragment
 
 _Object: TypeAlias = dict[str, Json]

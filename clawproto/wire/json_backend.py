@@ -147,25 +147,41 @@ def stdlib_loads(data: str | bytes) -> Json:
     return value
 
 
+# Found out when one of them is first asked for, since loading msgspec takes as long as loading this library.
 loads: Loads
+msgspec_loads: Loads  # not there without msgspec
 name: Literal["stdlib", "msgspec"]
-try:
-    import msgspec
-except ImportError:
-    loads = stdlib_loads
-    name = "stdlib"
-else:
-    _fast_decode: Final = msgspec.json.Decoder[object]().decode
+
+
+def load() -> None:
+    """Find out which reader is installed, and load it."""
+    there = globals()
+    try:
+        import msgspec  # noqa: PLC0415
+    except ImportError:
+        there.setdefault("loads", stdlib_loads)
+        there["name"] = "stdlib"
+        return
+    fast_decode: Final = msgspec.json.Decoder[object]().decode
 
     def msgspec_loads(data: str | bytes) -> Json:
         """`loads` with msgspec, and with the standard library for what msgspec refuses."""
         try:
-            value = cast(Json, _fast_decode(data))
+            value = cast(Json, fast_decode(data))
         except (ValueError, RecursionError):  # UnicodeError and msgspec's errors are ValueErrors
             return stdlib_loads(data)
         if not is_shallow(data):
             _check_depth(value)
         return value
 
-    loads = msgspec_loads
-    name = "msgspec"
+    there["msgspec_loads"] = msgspec_loads
+    there.setdefault("loads", msgspec_loads)
+    there["name"] = "msgspec"
+
+
+def __getattr__(wanted: str) -> object:
+    if wanted in ("loads", "msgspec_loads", "name"):
+        load()
+        if wanted in globals():
+            return globals()[wanted]
+    raise AttributeError(f"module {__name__!r} has no attribute {wanted!r}")

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from operator import itemgetter
-from typing import Any, Final, TypeAlias, cast
-
-from cattrs import BaseValidationError, transform_error
+from typing import Any, Final, TypeAlias
 
 from clawproto.evolving import constructor
 from clawproto.json_types import Json
 from clawproto.wire.fragments import read_fragments, read_mentions
-from clawproto.wire.structure import optional_integer, optional_string, tolerant
+from clawproto.wire.optional import Unusable, optional_integer, optional_string
 from clawproto.wire.values import (
     Ack,
     Challenge,
@@ -56,10 +54,6 @@ _REPLAY_DONE: Final = ReplayDone()
 _new_message: Final = constructor(MessagePayload)
 _new_text: Final = constructor(TextFragment)
 _new_peer: Final = constructor(Peer)
-
-
-class _Unusable(Exception):
-    """The payload lacks what its event cannot do without."""
 
 
 def _object(value: Json) -> _Object:
@@ -143,28 +137,28 @@ def read_message(data: Json) -> MessagePayload | str:
 def _read_message(data: _Object) -> MessagePayload:
     message = read_message(data)
     if isinstance(message, str):
-        raise _Unusable(message)
+        raise Unusable(message)
     return message
 
 
 def _string(data: _Object, name: str) -> str:
     value = data.get(name)
     if type(value) is not str:
-        raise _Unusable(f"payload.{name} is not a string")
+        raise Unusable(f"payload.{name} is not a string")
     return value
 
 
 def _stream_fragments(data: _Object) -> tuple[Fragment, ...]:
     items = data.get("fragments")
     if type(items) is not list:
-        raise _Unusable("payload.fragments is not a list")
+        raise Unusable("payload.fragments is not a list")
     return read_fragments(items)[0]
 
 
 def _read_stream_add(data: _Object) -> StreamAdd:
     sequence = optional_integer(data.get("sequence"))
     if sequence is None:
-        raise _Unusable("payload.sequence is not an integer")
+        raise Unusable("payload.sequence is not an integer")
     return StreamAdd(_string(data, "message_id"), sequence, _stream_fragments(data))
 
 
@@ -175,7 +169,7 @@ def _read_stream_done(data: _Object) -> StreamDone:
 def _read_reaction(data: _Object) -> Reaction:
     emoji, removed = optional_string(data.get("emoji")), data.get("removed") is True
     if not removed and not emoji:
-        raise _Unusable("payload.emoji is empty, and the reaction is not removed")
+        raise Unusable("payload.emoji is empty, and the reaction is not removed")
     return Reaction(
         _target(data),
         optional_string(data.get("reactor_user_id")),
@@ -192,7 +186,7 @@ def _read_recall(data: _Object) -> Recall:
 def _target(data: _Object) -> str:
     target = _string(data, "target_message_id")
     if not target:
-        raise _Unusable("payload.target_message_id is empty")
+        raise Unusable("payload.target_message_id is empty")
     return target
 
 
@@ -219,43 +213,46 @@ def _read_transit(data: _Object) -> HistoryTransit:
     return HistoryTransit(optional_string(data.get("kind")), data)
 
 
-def _generated(type_: type[Payload]) -> _Reader:
-    hook = cast(Callable[[_Object, object], Payload], tolerant.get_structure_hook(type_))
+def _generated(event: str, type_: type[Payload]) -> _Reader:
+    """A reader that has cattrs make another in its place when it is first needed."""
 
     def read(data: _Object) -> Payload:
-        return hook(data, None)
+        from clawproto.wire.structure import reader  # noqa: PLC0415
+
+        made = _READERS[event] = reader(type_)
+        return made(data)
 
     return read
 
 
 _READERS: Final[dict[str, _Reader]] = {
-    "connect.challenge": _generated(Challenge),
-    "hello-ok": _generated(HelloOk),
-    "hello-fail": _generated(HelloFail),
-    "message.ack": _generated(Ack),
-    "message.error": _generated(Refusal),
+    "connect.challenge": _generated("connect.challenge", Challenge),
+    "hello-ok": _generated("hello-ok", HelloOk),
+    "hello-fail": _generated("hello-fail", HelloFail),
+    "message.ack": _generated("message.ack", Ack),
+    "message.error": _generated("message.error", Refusal),
     "message.send": _read_message,
     "message.reply": _read_message,
-    "message.created": _generated(StreamCreate),
+    "message.created": _generated("message.created", StreamCreate),
     "message.add": _read_stream_add,
     "message.done": _read_stream_done,
-    "message.failed": _generated(StreamFail),
-    "message.delivered": _generated(Delivered),
+    "message.failed": _generated("message.failed", StreamFail),
+    "message.delivered": _generated("message.delivered", Delivered),
     "message.reaction": _read_reaction,
-    "message.read": _generated(ReadMark),
+    "message.read": _generated("message.read", ReadMark),
     "message.recall": _read_recall,
-    "typing.update": _generated(Typing),
-    "presence.snapshot": _generated(Presence),
-    "presence.update": _generated(Presence),
+    "typing.update": _generated("typing.update", Typing),
+    "presence.snapshot": _generated("presence.snapshot", Presence),
+    "presence.update": _generated("presence.update", Presence),
     "chat.metadata.invalidated": _read_metadata,
     "permission.request": _read_permission_request,
-    "permission.resolved": _generated(PermissionResolved),
+    "permission.resolved": _generated("permission.resolved", PermissionResolved),
     "history.transit": _read_transit,
-    "history.truncated": _generated(HistoryTruncated),
+    "history.truncated": _generated("history.truncated", HistoryTruncated),
     "pong": lambda data: _PONG,
     "replay.done": lambda data: _REPLAY_DONE,
-    "sync.mark": _generated(SyncMark),
-    "notify.signal": _generated(NotifySignal),
+    "sync.mark": _generated("sync.mark", SyncMark),
+    "notify.signal": _generated("notify.signal", NotifySignal),
 }
 
 
@@ -265,10 +262,6 @@ def read_peer(value: Json) -> Peer | None:
         return None
     kind, name = value.get("type"), value.get("nick_name")
     return _new_peer(peer_id, kind if type(kind) is str else None, name if type(name) is str else None)
-
-
-def _explain(error: BaseException, type_: type | None) -> str:
-    return "is missing" if isinstance(error, KeyError) else f"is {error}"
 
 
 def read_payload(event: str, payload: Json) -> Payload:
@@ -283,8 +276,5 @@ def read_payload(event: str, payload: Json) -> Payload:
         return OpaquePayload(data)
     try:
         return reader(data)
-    except _Unusable as error:
+    except Unusable as error:
         return MalformedPayload(str(error), payload)
-    except BaseValidationError as error:
-        parts = [part.split(" @ ", 1) for part in transform_error(error, "payload", _explain)]
-        return MalformedPayload("; ".join(f"{path} {text}" for text, path in parts), payload)

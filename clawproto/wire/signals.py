@@ -5,8 +5,7 @@ Rules: the tables of DEL, RX, RECALL, READ, TYPE, PRES, META, NOTIFY, PERM and H
 
 from collections.abc import Mapping
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.wire.json_text import write
 

@@ -5,8 +5,7 @@ The fragments of ``message.add`` are cumulative; ``delta`` says what each text h
 
 from collections.abc import Sequence
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.wire.content import Fragment
 from clawproto.wire.json_text import plain, write

@@ -3,13 +3,20 @@
 A ``str`` is a string, an ``int`` is an integer of 64 bits and never a boolean (ENV-14), a ``bool`` is true or false.
 Unknown fields are ignored (ENV-13), and an optional field of a wrong type counts as absent. Messages, which are
 frequent, are read by hand (`clawproto.wire.payloads`), and so are fragments, which a wrong type spoils (FRAG-6).
+
+This is the only module that loads cattrs, and it is loaded when the first reader is made (`reader`).
 """
 
-from typing import get_args
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar, cast, get_args
 
-from cattrs import Converter
+from cattrs import BaseValidationError, Converter, transform_error
 
-LEAST, MOST = -(2**63), 2**63 - 1  # of an integer (ENV-14)
+from clawproto.json_types import Json
+from clawproto.wire.optional import LEAST, MOST, Unusable, optional_integer, optional_string
+
+T = TypeVar("T")
+_Object: TypeAlias = dict[str, Json]
 
 
 def _string(value: object, _type: object) -> str:
@@ -30,23 +37,31 @@ def _boolean(value: object, _type: object) -> bool:
     raise TypeError("not a boolean")
 
 
-def optional_string(value: object, _type: object = None) -> str | None:
-    """A decoded JSON value if it is a string."""
-    return value if type(value) is str else None
-
-
-def optional_integer(value: object, _type: object = None) -> int | None:
-    """A decoded JSON value if it is an integer of 64 bits. ``true`` and ``1.0`` are none (ENV-14, R2-31)."""
-    return value if type(value) is int and LEAST <= value <= MOST else None
-
-
 def _is_optional(type_: object, inner: type) -> bool:
     return set(get_args(type_)) == {inner, type(None)}
 
 
-tolerant = Converter(detailed_validation=True)
+tolerant: Final = Converter(detailed_validation=True)
 tolerant.register_structure_hook(str, _string)
 tolerant.register_structure_hook(int, _integer)
 tolerant.register_structure_hook(bool, _boolean)
 tolerant.register_structure_hook_func(lambda type_: _is_optional(type_, str), optional_string)
 tolerant.register_structure_hook_func(lambda type_: _is_optional(type_, int), optional_integer)
+
+
+def reader(type_: type[T]) -> Callable[[_Object], T]:
+    """Reads payloads of one type tolerantly; raises `Unusable` for those that lack something."""
+    hook = cast(Callable[[_Object, object], T], tolerant.get_structure_hook(type_))
+
+    def read(data: _Object) -> T:
+        try:
+            return hook(data, None)
+        except BaseValidationError as error:
+            parts = [part.split(" @ ", 1) for part in transform_error(error, "payload", _explain)]
+            raise Unusable("; ".join(f"{path} {text}" for text, path in parts)) from None
+
+    return read
+
+
+def _explain(error: BaseException, type_: type | None) -> str:
+    return "is missing" if isinstance(error, KeyError) else f"is {error}"

@@ -5,14 +5,16 @@ text ──┬── msgspec, where it is installed (`clawproto.wire.quick`) ─
        └── anything else, and what is not ordinary: None, and `clawproto.wire.codec.decode` reads it
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
+from clawproto.wire import codec, json_backend
 from clawproto.wire.codec import VERSION, exceeds
+from clawproto.wire.optional import LEAST, MOST, optional_integer, optional_string
 from clawproto.wire.payloads import read_message, read_peer
-from clawproto.wire.quick import Answer, Said, Writing, read_traffic
-from clawproto.wire.structure import LEAST, MOST, optional_integer, optional_string
+
+if TYPE_CHECKING:
+    from clawproto.wire.quick import Answer, Said, Writing
 
 _BEGINNING: Final = 160  # characters in which a message names itself, unless its hub writes in another order
 _SEND: Final = '"message.send"'
@@ -22,13 +24,13 @@ _TYPING: Final = '"typing.update"'
 _NOTHING: Final[dict[str, Json]] = {}
 
 
-def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | Writing | None:
+def decode_traffic(data: str | bytes, limit: int) -> "Said | Answer | Writing | None":
     """What counts of a message with a sender, or of an ack or typing without a stamp, if it is quickly read: None says
     nothing about it."""
     if len(data) * 3 > limit and exceeds(data, limit):
         return None
-    if read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
-        found = read_traffic(data)
+    if codec.read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
+        found = codec.read_traffic(data)
         if found is not None:
             return found
     beginning = data[:_BEGINNING] if isinstance(data, str) else data[:_BEGINNING].decode("utf-8", "replace")
@@ -52,7 +54,7 @@ def decode_traffic(data: str | bytes, limit: int) -> Said | Answer | Writing | N
     return _read_writing(source) if event == "typing.update" else None
 
 
-def _read_said(event: str, source: dict[str, Json]) -> Said | None:
+def _read_said(event: str, source: dict[str, Json]) -> "Said | None":
     get = source.get
     sender, chat_id, chat_type, emitted_at, dseq = (
         get("sender"),
@@ -77,7 +79,7 @@ def _read_said(event: str, source: dict[str, Json]) -> Said | None:
     )
 
 
-def _read_ack(source: dict[str, Json]) -> Answer:
+def _read_ack(source: dict[str, Json]) -> "Answer":
     payload = source.get("payload")
     get = payload.get if type(payload) is dict else _NOTHING.get
     return (
@@ -87,7 +89,7 @@ def _read_ack(source: dict[str, Json]) -> Answer:
     )
 
 
-def _read_writing(source: dict[str, Json]) -> Writing | None:
+def _read_writing(source: dict[str, Json]) -> "Writing | None":
     payload, sender = source.get("payload"), read_peer(source.get("sender"))
     is_typing = payload.get("is_typing") if type(payload) is dict else None
     if type(is_typing) is not bool:

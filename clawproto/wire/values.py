@@ -7,8 +7,9 @@ What is written in messages is in `clawproto.wire.content`, streams and signals 
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.wire.content import (
     Fragment as Fragment,

@@ -18,14 +18,14 @@ from clawproto.policy import Policy
 from clawproto_asyncio._client import Client
 from clawproto_asyncio._driver import Driver, log
 from clawproto_io.clock import Clock
-from clawproto_io.journal import Journal
 from clawproto_io.setup import Headers, LogoutMode, PairMode, assemble
-from clawproto_io.stores import CredentialStore
-from clawproto_io.stores.base import MessageStore
+from clawproto_io.stores.base import CredentialStore, MessageStore
 from clawproto_io.throttle import Throttle
 
 if TYPE_CHECKING:
     import httpx2
+
+    from clawproto_io.journal import Journal
 
 
 @asynccontextmanager
@@ -47,7 +47,7 @@ async def connect(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
-    journal: Journal | str | os.PathLike[str] | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
@@ -132,6 +132,7 @@ async def connect(
     )
     start = await parts.load(guard)
     async with _running(Driver(parts), start) as driver:
+        await parts.complete()
         yield Client(driver, parts)
         parts.engine.mailbox.settle_handed_out()
 
@@ -153,7 +154,7 @@ async def pair(
     http: "httpx2.AsyncClient | None" = None,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
-    journal: Journal | str | os.PathLike[str] | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
 ) -> Credentials:
     """Redeem a pairing code and store what it brings, without connecting. A running session on the same store takes the
@@ -187,6 +188,7 @@ async def pair(
         clock=clock,
     )
     stored = (await parts.load()).credentials
+    await parts.complete()  # before the code is spent
     start = Start(None if stored is None else evolve(stored, tokens=None, intent=None))
     async with _running(Driver(parts, opens_sockets=False), start) as driver:
         return await Client(driver, parts).pair(

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import anyio
-from attrs import frozen
 
 from clawproto.app_events import AppEvent, MessageReceived
 from clawproto.config import Features
 from clawproto.credentials import Credentials, Identity
+from clawproto.deferred import frozen
+from clawproto.effects import Effect
+from clawproto.events import Event
+from clawproto.instant import Instant
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, RefreshSkipped, RefreshSucceeded
@@ -85,6 +88,7 @@ class Connect(Protocol):
         on_logout: Literal["end", "wait"] = "end",
         messages: Literal[False] | None = None,
         exclusive: bool | float | None = None,
+        observer: Callable[[Instant, Event, tuple[Effect, ...], object], None] | None = None,
         journal: Journal | str | Path | None = None,
     ) -> AbstractAsyncContextManager[Client]: ...
 

@@ -2,7 +2,7 @@
 awaited in the same way on every loop; when, and shielded by what, is each driver's own business."""
 
 import logging
-from typing import assert_never
+from typing import Protocol, assert_never
 
 import anyio
 
@@ -18,16 +18,23 @@ from clawproto.events import (
     StoreFailed,
     StoreReport,
 )
+from clawproto.http import HttpAnswer, HttpRequest
 from clawproto.keeper import Commit, CommitFailed, CommitReport, Committed
 from clawproto.keeping import Arrival
 from clawproto_io.errors import GenerationConflict, HttpFailure, LeaseLost, StoreError, Unstorable
-from clawproto_io.http import HttpRunner
-from clawproto_io.stores import CredentialStore
-from clawproto_io.stores.base import MessageStore
+from clawproto_io.stores.base import CredentialStore, MessageStore
 from clawproto_io.throttle import Crowded, Gate, turn_of
 
 
-async def run_http_job(runner: HttpRunner, job: HttpJob, refreshes: Gate | None = None) -> HttpReport:
+class Sender(Protocol):
+    """What sends requests: an `HttpRunner`, or another with this method."""
+
+    async def send(self, http: HttpRequest, timeout_ms: int) -> HttpAnswer:
+        """See `HttpRunner.send`."""
+        ...
+
+
+async def run_http_job(runner: Sender, job: HttpJob, refreshes: Gate | None = None) -> HttpReport:
     """Send the request. Never raises, but for cancellation.
 
     Args:

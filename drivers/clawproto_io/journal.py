@@ -16,8 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.effects import Effect
 from clawproto.events import Event, Start
 from clawproto.instant import Instant

@@ -28,6 +28,7 @@ from clawproto.media import build_upload, check_size, download_address, fragment
 from clawproto.results import RestRefused
 from clawproto.wire.values import MediaFragment
 from clawproto_io.http import HttpRunner
+from clawproto_io.session_http import SessionHttp
 from clawproto_io.streams import Call
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -92,7 +93,7 @@ _last_source = 0
 
 async def upload(
     call: Call,
-    runner: HttpRunner,
+    runner: SessionHttp | HttpRunner,
     content: bytes | str | os.PathLike[str],
     *,
     name: str | None,
@@ -139,7 +140,7 @@ def _size_of(path: Path) -> int:
 
 
 async def download(
-    runner: HttpRunner,
+    runner: SessionHttp | HttpRunner,
     identity: Identity | None,
     media: Media,
     target: str | os.PathLike[str] | None,
@@ -177,7 +178,7 @@ def _url_of(media: Media) -> str:
 
 
 async def _fetch(
-    runner: HttpRunner,
+    runner: SessionHttp | HttpRunner,
     url: str,
     home: tuple[str, str, int] | None,
     sink: "_Memory | _File",

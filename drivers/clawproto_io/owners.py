@@ -18,7 +18,7 @@ import secrets
 import socket
 from pathlib import Path
 
-from attrs import frozen
+from clawproto.deferred import frozen
 
 _PROC = Path("/proc")
 _NAME = re.compile(r".*:(?P<pid>[1-9][0-9]*):[0-9a-f]+@(?P<place>[0-9a-f]{16}):(?P<started>[0-9]+)", re.DOTALL)

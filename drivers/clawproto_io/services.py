@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from clawproto import calls
 from clawproto.calls import RestAnswer
@@ -11,11 +11,12 @@ from clawproto.events import Pair, Refresh
 from clawproto.json_types import Json
 from clawproto.media import UPLOAD_LIMIT
 from clawproto.results import RefreshSkipped, RefreshSucceeded
-from clawproto_io import media
 from clawproto_io.client_base import ClientBase
-from clawproto_io.media import Media, Progress
 from clawproto_io.pairing import new_device_id
 from clawproto_io.setup import PairMode
+
+if TYPE_CHECKING:
+    from clawproto_io.media import Media, Progress
 
 
 class Services(ClientBase):
@@ -29,7 +30,7 @@ class Services(ClientBase):
         *,
         name: str | None = None,
         mime: str | None = None,
-        progress: Progress | None = None,
+        progress: "Progress | None" = None,
         width: int | None = None,
         height: int | None = None,
         duration: int | None = None,
@@ -56,6 +57,8 @@ class Services(ClientBase):
             LoggedOut, SessionClosed, DriverFailed: the session is over.
             ValueError: it is empty, or ``mime`` is none; nothing was sent.
         """
+        from clawproto_io import media  # noqa: PLC0415  (few sessions have any)
+
         return await media.upload(
             self._call,
             self._runner,
@@ -71,7 +74,7 @@ class Services(ClientBase):
     @overload
     async def download(
         self,
-        source: Media,
+        source: "Media",
         target: None = None,
         *,
         max_size: int = UPLOAD_LIMIT,
@@ -81,7 +84,7 @@ class Services(ClientBase):
     @overload
     async def download(
         self,
-        source: Media,
+        source: "Media",
         target: str | os.PathLike[str],
         *,
         max_size: int = UPLOAD_LIMIT,
@@ -90,7 +93,7 @@ class Services(ClientBase):
     ) -> Path: ...
     async def download(
         self,
-        source: Media,
+        source: "Media",
         target: str | os.PathLike[str] | None = None,
         *,
         max_size: int = UPLOAD_LIMIT,
@@ -115,6 +118,8 @@ class Services(ClientBase):
             DownloadFailed: nothing was kept. Objects vanish after 15 days (MEDIA-11), signed addresses end after 7.
             OSError: the file cannot be written.
         """
+        from clawproto_io import media  # noqa: PLC0415
+
         return await media.download(
             self._runner,
             self.identity,

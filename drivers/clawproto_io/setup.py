@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio.to_thread
-from attrs import frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Config, Features
 from clawproto.credentials import Guard
+from clawproto.deferred import frozen
 from clawproto.effects import Effect
 from clawproto.engine import Engine, Observer
 from clawproto.event_rows import storable
@@ -21,18 +21,20 @@ from clawproto.keeping import Backlog
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto.session import Session
+from clawproto.wire import codec
 from clawproto_io.clock import Clock, SystemClock, system_seed
-from clawproto_io.http import HttpRunner
-from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
-from clawproto_io.stores import CredentialStore, open_store
-from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
+from clawproto_io.session_http import SessionHttp
+from clawproto_io.stores.base import CredentialStore, HasMessages, LeaseStore, MessageStore
+from clawproto_io.stores.places import open_store
 from clawproto_io.throttle import Gate, Throttle
 
 if TYPE_CHECKING:
     import os
 
     import httpx2
+
+    from clawproto_io.journal import Journal
 
 LogoutMode: TypeAlias = Literal["end", "wait"]
 PairMode: TypeAlias = Literal["refuse", "repair", "new"]
@@ -66,14 +68,14 @@ class Parts:
     engine: Engine
     store: CredentialStore
     owns_store: bool
-    runner: HttpRunner
+    runner: SessionHttp
     sockets: SocketOptions
     clock: Clock
     shutdown_timeout: float
     on_logout: LogoutMode
     send_limit: int
     lease: Lease | None
-    journal: Journal | None
+    journal: "Journal | None"
     messages: MessageStore | None
     throttle: Throttle | None
 
@@ -102,6 +104,13 @@ class Parts:
             await self.aclose()
             raise
         return Start(credentials, guard, backlog.sends, backlog.last_number)
+
+    async def complete(self) -> None:
+        """Load what the session needs beyond opening its socket, which goes on meanwhile. What is missing is so found
+        out now, not weeks later."""
+        if not codec.is_loaded():
+            await anyio.to_thread.run_sync(codec.load, abandon_on_cancel=True)
+        await self.runner.load()
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""
@@ -166,9 +175,9 @@ def assemble(
         keep_sends=kept is not None,
     )
     if http is not None:
-        runner = HttpRunner(http)
+        runner = SessionHttp(http)
     else:
-        runner = HttpRunner(
+        runner = SessionHttp(
             proxy=proxy if isinstance(proxy, str) else None, ssl_context=ssl, trust_env=proxy is not None
         )
     if shutdown_timeout is None:
@@ -178,7 +187,7 @@ def assemble(
     lease = None
     if isinstance(opened, LeaseStore) and exclusive is not False:
         lease = Lease(opened) if exclusive is True else Lease(opened, exclusive)
-    recording = journal if journal is None or isinstance(journal, Journal) else Journal(journal)
+    recording = None if journal is None else _journal(journal)
     return Parts(
         engine=Engine(
             Session(config),
@@ -211,6 +220,12 @@ def assemble(
     )
 
 
+def _journal(journal: "Journal | str | os.PathLike[str]") -> "Journal":
+    from clawproto_io.journal import Journal  # noqa: PLC0415  (few sessions have one)
+
+    return journal if isinstance(journal, Journal) else Journal(journal)
+
+
 def _message_store(store: CredentialStore, wanted: MessageStore | Literal[False] | None) -> MessageStore | None:
     if wanted is None:
         return store.messages if isinstance(store, HasMessages) else None
@@ -220,7 +235,7 @@ def _message_store(store: CredentialStore, wanted: MessageStore | Literal[False]
 # --- logging ------------------------------------------------------------------------------------------------------
 
 
-def _guarded(log: logging.Logger, observer: Observer | None, journal: Journal | None) -> Observer | None:
+def _guarded(log: logging.Logger, observer: Observer | None, journal: "Journal | None") -> Observer | None:
     if observer is None:
         return journal
 

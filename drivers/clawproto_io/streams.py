@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol
 
-from attrs import frozen
-
 from clawproto import calls
 from clawproto.app_events import MessageReceived
+from clawproto.deferred import frozen
 from clawproto.engine import Engine
 from clawproto.events import AppendStream, Command, FailStream, FinishStream, OpenStream, Send
 from clawproto.json_types import Json

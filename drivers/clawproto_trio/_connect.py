@@ -17,16 +17,16 @@ from clawproto.events import Start
 from clawproto.mailbox import InboxLimit, SettleMode
 from clawproto.policy import Policy
 from clawproto_io.clock import Clock
-from clawproto_io.journal import Journal
 from clawproto_io.setup import Headers, LogoutMode, PairMode, assemble
-from clawproto_io.stores import CredentialStore
-from clawproto_io.stores.base import MessageStore
+from clawproto_io.stores.base import CredentialStore, MessageStore
 from clawproto_io.throttle import Throttle
 from clawproto_trio._client import Client
 from clawproto_trio._driver import Driver, log
 
 if TYPE_CHECKING:
     import httpx2
+
+    from clawproto_io.journal import Journal
 
 
 @asynccontextmanager
@@ -48,7 +48,7 @@ async def connect(
     send_limit: int = 256,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
-    journal: Journal | str | os.PathLike[str] | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
     seed: bytes | None = None,
     on_logout: LogoutMode = "end",
@@ -133,6 +133,7 @@ async def connect(
     )
     start = await parts.load(guard)
     async with _running(Driver(parts), start) as driver:
+        await parts.complete()
         yield Client(driver, parts)
         parts.engine.mailbox.settle_handed_out()
 
@@ -154,7 +155,7 @@ async def pair(
     http: "httpx2.AsyncClient | None" = None,
     shutdown_timeout: float | None = None,
     observer: Observer | None = None,
-    journal: Journal | str | os.PathLike[str] | None = None,
+    journal: "Journal | str | os.PathLike[str] | None" = None,
     clock: Clock | None = None,
 ) -> Credentials:
     """Redeem a pairing code and store what it brings, without connecting. A running session on the same store takes the
@@ -188,6 +189,7 @@ async def pair(
         clock=clock,
     )
     stored = (await parts.load()).credentials
+    await parts.complete()  # before the code is spent
     start = Start(None if stored is None else evolve(stored, tokens=None, intent=None))
     async with _running(Driver(parts, opens_sockets=False), start) as driver:
         return await Client(driver, parts).pair(

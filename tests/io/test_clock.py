@@ -58,7 +58,8 @@ def test_seeds_are_16_bytes_and_differ() -> None:
 
 
 def test_importing_the_package_loads_no_event_loop() -> None:
-    script = "import sys, clawproto_io\nprint(*sorted({'asyncio', 'trio', 'aiohttp', 'websockets'} & set(sys.modules)))"
+    loops = "{'asyncio', 'trio', 'aiohttp', 'websockets'}"
+    script = f"import sys\nfrom clawproto_io import *\nprint(*sorted({loops} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -70,7 +71,7 @@ def test_importing_the_package_loads_no_event_loop() -> None:
 
 
 def test_logging_is_silent_until_it_is_configured() -> None:
-    script = "import clawproto_io, logging\nlogging.getLogger('clawproto.store').warning('to nobody')"
+    script = "from clawproto_io.logs import logger\nlogger('store').warning('to nobody')"
     result = subprocess.run(
         [sys.executable, "-c", script],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

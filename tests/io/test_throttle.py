@@ -17,7 +17,7 @@ from clawproto_io.throttle import Crowded, Gate, Throttle, turn_of
 
 
 def in_virtual_time(work: Callable[[], object]) -> None:
-    trio.run(work, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]
+    trio.run(work, clock=MockClock(autojump_threshold=0))
 
 
 def test_turns_come_at_the_rate_and_in_order() -> None:
@@ -121,7 +121,7 @@ def test_waiting_is_part_of_the_time_of_a_refresh() -> None:
         reports: list[object] = []
 
         async def one(number: int) -> None:
-            reports.append(await run_http_job(runner, RequestRefresh(number, REQUEST, 6_000), gate))  # type: ignore[arg-type]
+            reports.append(await run_http_job(runner, RequestRefresh(number, REQUEST, 6_000), gate))
 
         async with trio.open_nursery() as nursery:
             for number in range(6):
@@ -129,7 +129,7 @@ def test_waiting_is_part_of_the_time_of_a_refresh() -> None:
         assert sorted(runner.timeouts) == [3_000, 4_000, 5_000, 6_000]
         unsent = [report for report in reports if isinstance(report, HttpFailed)]
         assert [report.sent for report in unsent] == [False, False], "and nothing was sent without a turn"
-        other = await run_http_job(runner, RequestHttp(9, REQUEST, 6_000, "rest"), gate)  # type: ignore[arg-type]
+        other = await run_http_job(runner, RequestHttp(9, REQUEST, 6_000, "rest"), gate)
         assert isinstance(other, HttpAnswered)
         assert runner.timeouts[-1] == 6_000, "other requests need no turn"
 

@@ -12,9 +12,8 @@ The canonical state is a `State` like any other. The exploration goes on from it
 from collections.abc import Callable
 from typing import Final
 
-from attrs import frozen
-
 from clawproto.credentials import Credentials
+from clawproto.deferred import frozen
 from clawproto.evolving import evolve
 from clawproto.inbox_state import InboxState, Stream
 from clawproto.instant import Instant

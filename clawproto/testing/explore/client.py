@@ -8,9 +8,10 @@ environment with millions of states asks for the same few thousand moves.
 from collections.abc import Iterable
 from typing import Any, Final
 
-from attrs import field, frozen, mutable
+from attrs import field, mutable
 
 from clawproto.config import Capabilities, Config
+from clawproto.deferred import frozen
 from clawproto.effects import (
     Abort,
     Effect,

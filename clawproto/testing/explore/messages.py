@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from clawproto.app_events import SendSettled
 from clawproto.config import Capabilities, Config
 from clawproto.credentials import Credentials
+from clawproto.deferred import frozen
 from clawproto.effects import Effect, Emit, Resolve
 from clawproto.events import (
     Closed,

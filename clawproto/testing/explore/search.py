@@ -11,8 +11,9 @@ from array import array
 from collections.abc import Callable
 from typing import Final
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto.testing.explore.client import Client
 from clawproto.testing.explore.environment import Environment
 from clawproto.testing.explore.surroundings import Global, Next, Setting

@@ -2,8 +2,7 @@
 
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.testing.explore.pool import NEW, Age
 from clawproto.testing.explore.vocabulary import NONE, Move, Record
 

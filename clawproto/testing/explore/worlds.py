@@ -7,8 +7,9 @@ session   both at once
 
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from clawproto.deferred import frozen
 from clawproto.testing.explore.surroundings import Setting
 
 

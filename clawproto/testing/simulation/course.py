@@ -2,7 +2,9 @@
 
 from typing import Literal, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from clawproto.deferred import frozen
 
 Excuse: TypeAlias = Literal["revoked", "answer-lost"]
 

@@ -7,9 +7,10 @@ import hashlib
 import re
 from typing import Literal, TypeAlias, get_args
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge, in_
 
+from clawproto.deferred import frozen
 from clawproto.entropy import unit
 from clawproto.policy import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Policy
 

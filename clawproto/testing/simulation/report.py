@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto.policy import MINUTE_MS, SECOND_MS
 from clawproto.testing.simulation.course import Course

@@ -7,8 +7,7 @@ wall clock is skewed, and the monotonic clock stands still while the machine sle
 from bisect import bisect_right
 from typing import Literal
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.entropy import unit
 from clawproto.instant import Instant
 from clawproto.testing.simulation.plan import Kind, Plan

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import field
+
+from clawproto.deferred import frozen
 
 
 @frozen

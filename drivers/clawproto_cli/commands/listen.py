@@ -114,6 +114,7 @@ async def _listen(
     code = Exit.DONE
     exclusive = wait or await where.load() is not None  # an empty store has no session to hold, and is not created
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        turn = _Turn()
         connecting = load_driver(driver).connect(
             where,
             features=features,
@@ -121,10 +122,10 @@ async def _listen(
             settle="explicit",
             on_logout="wait" if wait else "end",
             exclusive=exclusive,
+            observer=turn.began,
             journal=journal,
         )
         async with anyio.create_task_group() as tasks:
-            turn = _Turn()
             tasks.start_soon(turn.end_on_signal, signals)
             tasks.start_soon(turn.tell)
             with turn.waiting:
@@ -151,17 +152,23 @@ class _Turn:
 
     Attributes:
         waiting: cancelled by a signal while another process holds the session.
-        client: once it is our turn.
+        is_ours: the session has begun.
+        client: once everything is loaded that it needs.
     """
 
     def __init__(self) -> None:
         self.waiting = anyio.CancelScope()
+        self.is_ours = False
         self.client: Client | None = None
+
+    def began(self, *step: object) -> None:
+        """An observer of the session: another process holds it no more."""
+        self.is_ours = True
 
     async def tell(self) -> None:
         """Say why nothing happens."""
         await anyio.sleep(_NOTICE_AFTER)
-        if self.client is None:
+        if not self.is_ours:
             click.echo("Another process holds this session; waiting for its end.", err=True)
 
     async def end_on_signal(self, signals: AsyncIterator[signal.Signals]) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import anyio
 import click
-from attrs import frozen
 
 from clawproto.app_events import CredentialsNeeded, Disconnected, HandshakeRefused, RefreshDelayed
 from clawproto.config import Features
+from clawproto.deferred import frozen
 from clawproto.errors import SessionClosed
 from clawproto.json_types import Json
 from clawproto.policy import Policy

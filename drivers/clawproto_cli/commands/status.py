@@ -3,9 +3,9 @@
 from typing import Literal, TypeAlias
 
 import click
-from attrs import frozen
 
 from clawproto.credentials import Credentials
+from clawproto.deferred import frozen
 from clawproto.policy import Policy
 from clawproto.timing import TokenTimes, token_times
 from clawproto_cli.drivers import run

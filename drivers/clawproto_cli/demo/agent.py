@@ -10,11 +10,11 @@ from collections import deque
 from pathlib import Path
 
 import anyio
-from attrs import frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent, MessageReceived
 from clawproto.credentials import Credentials, Intent, TokenPair
+from clawproto.deferred import frozen
 from clawproto.errors import ClawProtoError, LoggedOut, SendDropped, SendGated, SendUndecided, SessionClosed
 from clawproto_cli.demo.board import Board, Tally
 from clawproto_cli.demo.settings import ANSWER, PIECE_EVERY, POLICY, TALK_EVERY

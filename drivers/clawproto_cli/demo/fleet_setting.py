@@ -9,10 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge
 from rich.table import Table
 from rich.text import Text
+
+from clawproto.deferred import frozen
 
 StoreKind: TypeAlias = Literal["auto", "sqlite", "postgres"]
 

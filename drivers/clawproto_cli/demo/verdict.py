@@ -1,9 +1,10 @@
 """Whether all went well: what the applications counted, checked against the hub's books and the files on the disk."""
 
-from attrs import asdict, frozen
+from attrs import asdict
 from rich.table import Table
 
 from clawproto.credentials import Credentials
+from clawproto.deferred import frozen
 from clawproto.json_types import Json
 from clawproto_cli.demo.agent import Agent
 from clawproto_cli.demo.settings import ROTATIONS_WANTED

@@ -12,14 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar, assert_never
 
-from attrs import frozen
-
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Features
+from clawproto.deferred import frozen
 from clawproto.errors import ClawProtoError, LoggedOut, NotPaired, SessionClosed, SessionTakenOver
 from clawproto.mailbox import InboxLimit
 from clawproto.policy import Policy
+from clawproto.wire import codec
 from clawproto_io.client_base import ClientBase
 from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.errors import LeaseLost, StoreError
@@ -108,6 +108,7 @@ class FleetBase(ABC, Generic[C]):
         self._settings = setup.sessions
         self._throttle = setup.throttle or Throttle()
         proxy = setup.sessions.get("proxy", True)
+        codec.load()  # what its sessions have in common is there before the first of them
         self._http = new_client(
             proxy=proxy if isinstance(proxy, str) else None,
             ssl_context=setup.sessions.get("ssl"),

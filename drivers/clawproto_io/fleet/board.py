@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 
-from attrs import define, frozen
+from attrs import define
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
+from clawproto.deferred import frozen
 from clawproto.state import State
 from clawproto_io.client_base import ClientBase
 from clawproto_io.fleet.messages import Surveyed

@@ -7,8 +7,9 @@ that looks, or by the operating system, which knows processes of the same machin
 from collections.abc import Container, Mapping
 from typing import TypeAlias
 
-from attrs import define, frozen
+from attrs import define
 
+from clawproto.deferred import frozen
 from clawproto_io.fleet.messages import Surveyed, Sweep, Take
 from clawproto_io.fleet.policy import FleetPolicy
 from clawproto_io.fleet.shares import Shard, Share, fair_share, rank, shard_of

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import field
 
+from clawproto.deferred import frozen
 from clawproto_io.stores.base import AccountRow, LeaseRow
 
 Ending: TypeAlias = Literal["stopped", "failed", "logged-out", "lost"]

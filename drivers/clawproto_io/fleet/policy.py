@@ -1,7 +1,9 @@
 """The numbers of a fleet."""
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge, gt
+
+from clawproto.deferred import frozen
 
 
 @frozen(kw_only=True)

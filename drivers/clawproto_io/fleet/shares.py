@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import ceil, floor
 
-from attrs import field, frozen
+from attrs import field
 from attrs.validators import ge
+
+from clawproto.deferred import frozen
 
 _NAME = re.compile(r"fleet=(?P<index>[1-9][0-9]{0,5})/(?P<count>[1-9][0-9]{0,5}):.*", re.DOTALL)
 

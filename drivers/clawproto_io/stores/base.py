@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from attrs import frozen
-
 from clawproto.app_events import FrameRejected, MessageReceived, ReactionChanged
 from clawproto.credentials import Credentials, Intent
+from clawproto.deferred import frozen
 from clawproto.keeping import Backlog, Change, Filed, KeptSend, SendDecision
 
 DEFAULT_ACCOUNT = "default"

@@ -10,19 +10,20 @@ import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from clawproto_io.stores.base import DEFAULT_ACCOUNT, AccountStore, CredentialStore
-from clawproto_io.stores.sealing import Sealer
-from clawproto_io.stores.sqlite import SqliteStore
-from clawproto_io.stores.sqlite_accounts import SqliteAccounts
+
+if TYPE_CHECKING:
+    from clawproto_io.stores.sealing import Sealer
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _POSTGRES = ("postgresql", "postgres")
 
 
 def open_store(
-    store: CredentialStore | str | os.PathLike[str], account: str | None = None, *, key: Sealer | None = None
+    store: CredentialStore | str | os.PathLike[str], account: str | None = None, *, key: "Sealer | None" = None
 ) -> CredentialStore:
     """``store`` itself, or the store that a path or an address names. Nothing is opened or created yet.
 
@@ -42,12 +43,14 @@ def open_store(
     name = DEFAULT_ACCOUNT if account is None else account
     found = sqlite_file(store)
     if found is not None:
+        from clawproto_io.stores.sqlite import SqliteStore  # noqa: PLC0415
+
         return SqliteStore(found, name, key=key)
     made: CredentialStore = _postgres().PostgresStore(store, name, key=key)
     return made
 
 
-def open_accounts(store: AccountStore | str | os.PathLike[str], *, key: Sealer | None = None) -> AccountStore:
+def open_accounts(store: AccountStore | str | os.PathLike[str], *, key: "Sealer | None" = None) -> AccountStore:
     """``store`` itself, or the accounts in the store that a path or an address names. Nothing is opened or created yet.
 
     Raises:
@@ -59,6 +62,8 @@ def open_accounts(store: AccountStore | str | os.PathLike[str], *, key: Sealer |
         return store
     found = sqlite_file(store)
     if found is not None:
+        from clawproto_io.stores.sqlite_accounts import SqliteAccounts  # noqa: PLC0415
+
         return SqliteAccounts(found, key=key)
     made: AccountStore = _postgres().PostgresAccounts(store, key=key)
     return made

@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from attrs import frozen
-
+from clawproto.deferred import frozen
 from clawproto.keeping import KeptSend
 
 _DAY_MS = 86_400_000

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import LiteralString, assert_never
 
 import psycopg
-from attrs import evolve, field, frozen
+from attrs import evolve, field
 
 from clawproto.app_events import AppEvent, MessageRecalled, MessageReceived
+from clawproto.deferred import frozen
 from clawproto.event_rows import MESSAGE, RECALL, EventRow, KnownRow, event_row, storable, verdict
 from clawproto.event_text import event_to_text
 from clawproto.keeping import Arrival, Change, Filed, ForUser, Handled, KeptSend, Quarantined, SendDecision

@@ -21,9 +21,9 @@ import anyio
 import anyio.to_thread
 import psycopg
 from anyio.lowlevel import RunVar
-from attrs import frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from clawproto.deferred import frozen
 from clawproto_io.errors import GenerationConflict, StoreError
 from clawproto_io.logs import logger
 from clawproto_io.stores.postgres import failures

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any, LiteralString
 
 import psycopg
-from attrs import frozen
 from psycopg import sql
 
+from clawproto.deferred import frozen
 from clawproto_io.errors import StoreError
 
 # One entry a version: the statements that lead to it from the version before. Entries are never edited, only added.
