@@ -126,7 +126,7 @@ class SendTraffic:
             to = None if command.to is None else write(command.to)
         except ValueError:
             return None
-        length = len(content) + len(chat_id) + _HEAD if to is None else len(content) + len(chat_id) + _HEAD + len(to)
+        length = len(content) + len(chat_id) + len(to or "") + _HEAD
         if length * _WIDEST > self._limit:
             return None
         minter, number, slot = self._minter, self._next_number, self._next_due
@@ -137,7 +137,7 @@ class SendTraffic:
             return None  # somebody has foreseen it
         trace_id = f"s-{minter.mint(now.wall_ms)}"
         payload, event = f'{{"message_id":"{message_id}",{content}', EVENT_SEND if reply is None else EVENT_REPLY
-        if not (content.isascii() and chat_id.isascii()):
+        if not (content.isascii() and chat_id.isascii() and (to is None or to.isascii())):
             length = len(f"{payload}{to or ''}{chat_id}".encode("utf-8", "surrogatepass"))
         text = encode_minted(event, trace_id, now.wall_ms, payload, chat_id, to)
         self._entries[number] = _new_entry(
@@ -199,9 +199,11 @@ class SendTraffic:
         return None if number is None or number in self._gone else number
 
     def _learn(self) -> None:
-        """Take the former ones into the dicts, none of which is gone yet."""
+        """Take the former ones into the dicts."""
         self._knows_all = self._knows_former = True
         for number, entry in self._before.entries.items():
+            if number in self._gone:
+                continue
             self._entries[number] = entry
             self._by_trace[entry.trace_id] = number
             if entry.event != EVENT_REACTION:

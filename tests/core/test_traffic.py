@@ -30,6 +30,7 @@ ANSWERS = ["stray", "other id", "stamped", "null stamp", "by trace", "by id", "b
 CONTENTS: list[dict[str, Any]] = [
     {"fragments": ({"kind": "text", "text": 'caf\u00e9 "1"'}, {"kind": "image", "url": "/m/1", "size": 5})},
     {"fragments": (), "to": {"id": "u-2", "type": "direct"}},
+    {"fragments": (), "to": {"id": "\u00e9"}},
     {"fragments": ({"kind": "poll", "options": [1, 2]}, {"kind": "text", "text": "\ud83d\0"})},
     {"fragments": ({"kind": "text", "text": "re"},), "reply": {"reply_to_msg_id": "m", "reply_preview": {"id": "u-2"}}},
     {"fragments": ({"kind": "poll"},)},
@@ -51,7 +52,7 @@ steps = st.one_of(
     st.tuples(st.just("settle"), st.just(0), st.just("")),
     st.tuples(st.just("settle"), st.integers(0, 60), st.just("any")),
     st.tuples(st.just("send"), st.integers(0, 3), st.sampled_from(["cnv_1", "cnv_1", "bad"])),
-    st.tuples(st.just("say"), st.integers(0, 8), st.sampled_from(["cnv_1", "cnv_\u00e9", "cnv_\ud800\0", ""])),
+    st.tuples(st.just("say"), st.integers(0, 9), st.sampled_from(["cnv_1", "cnv_\u00e9", "cnv_\ud800\0", ""])),
     st.tuples(st.just("typing"), st.integers(0, 1), st.sampled_from(["cnv_1", "cnv_2", "bad"])),
     st.tuples(st.just("typing"), st.integers(0, 1), st.just("cnv_1")),
     st.tuples(st.just("react"), st.integers(0, 1), st.sampled_from(["cnv_1", "bad"])),

@@ -41,10 +41,15 @@ def test_sends_and_acks_in_any_order(history: list[tuple[str, int]], former: int
 def check_sends(history: list[tuple[str, int]], former: int, timeout: int) -> None:
     bench = LinkBench(grant="v2", policy=Policy(ack_timeout_ms=timeout))
     assert bench.online
-    state, session, now = bench.state, Session.of(bench.state), bench.now
+    state, now = bench.state, bench.now
     sent: list[tuple[str, str]] = []
     decided: list[tuple[str, str]] = []
-    for number, (what, at) in enumerate([*[("send", 0)] * former, ("look", 0), *history], 5_000_000):
+    for number in range(former):
+        now = Instant(now.wall_ms + 1, now.mono_ms + 3)
+        state, done = step(state, Send(4_000_000 + number, "cnv_1", HELLO), now)
+        sent += uplinks(done)
+    session = Session.of(state)
+    for number, (what, at) in enumerate(history, 5_000_000):
         now = Instant(now.wall_ms + 1, now.mono_ms + 3)
         event: Event
         if what == "send":
@@ -62,11 +67,17 @@ def check_sends(history: list[tuple[str, int]], former: int, timeout: int) -> No
         state, expected = step(state, event, now)
         assert session.handle(event, now) == expected
         assert session.next_deadline() == state.deadline
-        for effect in expected:
-            if isinstance(effect, SendFrame):
-                uplink = json.loads(effect.text)
-                sent.append((uplink["trace_id"], uplink["payload"]["message_id"]))
+        sent += uplinks(expected)
     assert session.state == state
+
+
+@pytest.mark.rule("SEND-15")
+def test_what_is_decided_is_not_learnt_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three former sends and one that is known, two are decided before the rest becomes few enough to be learnt."""
+    monkeypatch.setattr(traffic_out, "_FEW", 2)
+    first, last, look = ("ack", 1), ("ack", 3), ("look", 0)
+    history = [("send", 0), look, first, look, first, look, last, first, ("late", 6), ("late", 1)]
+    check_sends(history, 3, 15_000)
 
 
 def both(bench: LinkBench, events: list[tuple[Event, int]]) -> tuple[list[Effect], State]:
