@@ -74,12 +74,26 @@ class Mailbox:
         displaced: how many events about the session made room for newer ones.
     """
 
+    __slots__ = (
+        "_bytes",
+        "_events",
+        "_handed_out",
+        "_items",
+        "_mode",
+        "_settle",
+        "_size",
+        "ahead",
+        "ahead_size",
+        "displaced",
+        "settler",
+    )
+
     def __init__(self, limit: InboxLimit, mode: SettleMode, settle: Callable[[int], None]) -> None:
         self._events = limit.events
         self._bytes = limit.size
         self._mode = mode
         self._settle = settle
-        self._items: deque[_Item] = deque()
+        self._items: deque[_Item] | None = None  # none while empty: that takes 760 bytes
         self._size = 0
         self.ahead = 0
         self.ahead_size = 0
@@ -88,33 +102,37 @@ class Mailbox:
         self.displaced = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return 0 if self._items is None else len(self._items)
 
     @property
     def is_full(self) -> bool:
         """At or above the high watermark. What was handed out and is not settled counts as well: it is not acknowledged
         either, and the hub kicks whoever owes it too many acks (R2-25)."""
-        unsettled = len(self._items) + len(self._handed_out) + self.ahead
+        unsettled = len(self) + len(self._handed_out) + self.ahead
         return unsettled >= self._events or self._size + self.ahead_size >= self._bytes
 
     @property
     def is_drained(self) -> bool:
         """At or below the low watermark."""
-        unsettled = len(self._items) + len(self._handed_out) + self.ahead
+        unsettled = len(self) + len(self._handed_out) + self.ahead
         return unsettled * 2 <= self._events and (self._size + self.ahead_size) * 2 <= self._bytes
 
     def put(self, event: AppEvent, delivery: int | None, size: int) -> None:
         """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
         if isinstance(event, _STATUS) and self.is_full:
             self._displace()
+        if self._items is None:
+            self._items = deque()
         self._items.append(_Item(event, delivery, size))
         self._size += size
 
     def take(self) -> AppEvent | None:
         """Hand out the oldest event, or None."""
-        if not self._items:
+        if self._items is None:
             return None
         item = self._items.popleft()
+        if not self._items:
+            self._items = None
         self._size -= item.size
         if item.delivery is not None:
             self._handed_out[id(item.event)] = item
@@ -148,9 +166,12 @@ class Mailbox:
             self._settle(item.delivery)
 
     def _displace(self) -> None:
+        if self._items is None:
+            return
         for index, item in enumerate(self._items):
             if isinstance(item.event, _STATUS):
                 del self._items[index]
+                self._items = self._items or None
                 self._size -= item.size
                 self.displaced += 1
                 return
