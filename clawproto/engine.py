@@ -95,9 +95,9 @@ class Engine:
         on_notice: called with everything for the application but messages, as it comes; must not raise.
 
     Attributes:
-        has_work: since a driver has last set this to False, something has happened for which it must look at the queues,
-            at `may_read` or at `is_finished`. It stays False for the steps that a driver sees most: a message has come
-            for the application, or was settled. `Keeper.commits` and `next_deadline` are to be looked at in any case.
+        has_work: since a driver has last set this to False, something has happened for which it must look at the
+            queues, at `may_read` or at `is_finished`. It stays False for the steps that a driver sees most: a message
+            has come for the application, or was settled. `Keeper.commits` and `next_deadline` count in any case.
     """
 
     __slots__ = (
@@ -110,8 +110,8 @@ class Engine:
         "_started",
         "_unsaved",
         "_waiters",
-        "accepted",
         "aborts",
+        "accepted",
         "credentials_needed",
         "has_work",
         "http_jobs",

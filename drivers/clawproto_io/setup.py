@@ -25,6 +25,7 @@ from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.http import HttpRunner
 from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
+from clawproto_io.sockets import default_tls
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
 from clawproto_io.throttle import Gate, Throttle
@@ -57,6 +58,10 @@ class SocketOptions:
     ssl: ssl_module.SSLContext | None
     max_size: int
     close_timeout: float
+
+    def tls(self) -> ssl_module.SSLContext:
+        """What a ``wss`` socket is opened with."""
+        return default_tls() if self.ssl is None else self.ssl
 
 
 @frozen(kw_only=True)
