@@ -375,7 +375,7 @@ class _Socket:
         if not self.is_dropped:
             self.is_dropped = True
             if self.connection is not None:
-                self.connection.detach()
+                self.connection.drop()
             elif self.opening is not None:
                 self.opening.end()
 

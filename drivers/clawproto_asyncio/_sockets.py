@@ -1,49 +1,53 @@
-"""A socket on asyncio: the library's connection, without a task of its own once it is open.
+"""A socket on asyncio: it has no task, no queue and no timer of its own once it is open.
 
 Rules: AUTH-2, AUTH-7, HB-8, ENV-12, CLOSE-12, R2-25::
 
-    transport ── data_received ──> frames ──┬── the receiver takes them ──> received(), one call each
-                                            └── it is full, or it has had SLICE of them ──> held back;
-                                                                                      the transport pauses
+    transport ── data_received ──> WebSocket ──┬── the receiver takes them ──> received(), one call a message
+                                               └── it is full, or it has had SLICE of them ──> held back;
+                                                                                         the transport pauses
 
-Every message that one read has brought is handed over in one go, without a queue and a change of tasks in between.
+All messages that one read has brought are handed over in one go, without a change of tasks in between. Addresses, proxies,
+TLS and the opening handshake are the library's (`websockets.asyncio.client.connect`).
 """
 
 import asyncio
 from collections import deque
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 from websockets.asyncio.client import ClientConnection, connect as websocket_connect
-from websockets.frames import DATA_OPCODES, Frame, Opcode
-from websockets.protocol import OPEN, Event
+from websockets.client import ClientProtocol
+from websockets.datastructures import HeadersLike
 
 from clawproto.effects import Close, Open, Reconnect, SendFrame
-from clawproto.engine import Queue
-from clawproto.engine_parts import Outgoing
+from clawproto.engine import Outgoing, Queue
 from clawproto_io.clock import Clock
 from clawproto_io.logs import logger
 from clawproto_io.setup import SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger, closing_of, cut_reason
+from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger
+from clawproto_io.websocket import WebSocket
 
 SLICE = 64  # messages handed over before others get their turn
+WRITE_LIMIT = 32 * 1024  # bytes that may wait in the transport
 
 log = logger("asyncio")
 
 
 class Receiver(Protocol):
-    """Whoever a connection belongs to. No call may raise."""
+    """Whoever a connection belongs to. No call may raise.
 
-    @property
-    def takes(self) -> bool:
-        """Whether the next message may be handed over."""
-        ...
+    Attributes:
+        takes: whether the next message may be handed over.
+    """
+
+    takes: bool
 
     def received(self, message: bytes) -> None:
         """A whole message."""
         ...
 
     def writable(self) -> None:
-        """What was written before has gone out far enough: there is room again."""
+        """There is room to write again."""
         ...
 
     def closed(self, code: int, reason: str) -> None:
@@ -51,157 +55,199 @@ class Receiver(Protocol):
         ...
 
 
-class Connection(ClientConnection):
-    """The library's connection, which hands messages to a `Receiver` instead of queueing them for ``recv``.
+class Connection(asyncio.Protocol):
+    """One connection, from the upgrade to its end. Made by the library's ``connect``, which calls what stands first.
 
-    Handshake, framing, limits, Pongs and the echo of a CLOSE frame stay the library's. Messages are handed over as
-    bytes: the library would close the socket over a text that is no UTF-8, and one bad frame would cost the connection
-    (ENV-12).
+    Args:
+        close_timeout: seconds that the peer has to end a connection (CLOSE-12).
+        settings: the library's others; what they are about is not done here.
     """
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
+    __slots__ = (
+        "_answered",
+        "_bound",
+        "_close_timeout",
+        "_ended",
+        "_halted",
+        "_held",
+        "_is_dropped",
+        "_loop",
+        "_paused",
+        "_receiver",
+        "_websocket",
+        "transport",
+    )
+
+    def __init__(self, protocol: ClientProtocol, *, close_timeout: float | None, **settings: object) -> None:
+        self.transport: asyncio.Transport
+        self._websocket = WebSocket(protocol)
+        self._close_timeout = close_timeout
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[None] | None = self._loop.create_future()
         self._receiver: Receiver | None = None
-        self._left = SLICE
         self._held: deque[bytes] | None = None
-        self._pieces: list[bytes] = []
-        self._halted = False
+        self._halted = False  # reading
+        self._paused = False  # writing
         self._ended = False
-        self._dropped = False
+        self._is_dropped = False
         self._bound: asyncio.TimerHandle | None = None
+
+    # --- for the library ---
+
+    async def handshake(self, additional_headers: HeadersLike | None, user_agent_header: str | None) -> None:
+        """Open the connection.
+
+        Raises:
+            InvalidHandshake, InvalidMessage: the upgrade was not accepted.
+        """
+        assert self._answered is not None
+        self._websocket.request(additional_headers, user_agent_header)
+        self._send()
+        await self._answered
+        self._answered = None
+        self._websocket.raise_for_answer()
+
+    def start_keepalive(self) -> None:
+        """Nothing: pings are the core's (HB-8)."""
 
     # --- for the driver ---
 
     def attach(self, receiver: Receiver) -> None:
-        """The handshake is done: from now on ``receiver`` is told what comes, and what has come already."""
+        """From now on ``receiver`` is told what comes, and soon what has come already."""
         self._receiver = receiver
-        self.request = self.response = None  # a third of what the library holds, and nobody asks for it
-        if self._held or self._ended:
+        if self._held is not None or self._ended:
             self.resume()
 
-    def detach(self) -> None:
-        """Drop the socket. ``closed`` still comes, but nothing else does."""
-        self._dropped, self._held = True, None
+    def drop(self) -> None:
+        """Break it off. ``closed`` still comes, but no message."""
+        self._is_dropped, self._held = True, None
         self.transport.abort()
-
-    def resume(self) -> None:
-        """The receiver takes messages again: hand over what was held back, soon."""
-        self.loop.call_soon(self._go_on)
 
     @property
     def holds(self) -> bool:
         """Something waits for `resume`."""
         return self._held is not None
 
+    def resume(self) -> None:
+        """The receiver takes messages again: hand over what was held back, soon."""
+        self._loop.call_soon(self._go_on)
+
     def write(self, outgoing: Queue[Outgoing]) -> None:
-        """Write from the queue until it is empty, until there is no room, or until the closing has begun."""
-        try:
-            while outgoing and not self.paused and self.protocol.state is OPEN and not self.transport.is_closing():
-                item = outgoing.popleft()
-                match item:
-                    case SendFrame(text=text):
-                        self.protocol.send_text(text.encode())
-                        self.send_data()
-                    case Close(code=code, reason=reason):
-                        self._close(code, reason)
-                    case Reconnect(reason=reason):
-                        self._close(NORMAL_CLOSURE, reason)
-        except Exception as error:
-            self.set_connection_exc(error)
-            self.transport.abort()
+        """Write from the queue until it is empty, there is no more room, or the closing has begun."""
+        websocket = self._websocket
+        while outgoing and not self._paused and websocket.is_open and not self.transport.is_closing():
+            item = outgoing.popleft()
+            match item:
+                case SendFrame(text=text):
+                    websocket.text(text)
+                case Close(code=code, reason=reason):
+                    websocket.close(code, reason)
+                case Reconnect(reason=reason):
+                    websocket.close(NORMAL_CLOSURE, reason)
+            self._send()
 
-    # --- from the library ---
+    # --- for the transport ---
 
-    def process_event(self, event: Event) -> None:
-        """See the library. Pongs are not waited for: pings are the core's (HB-8)."""
-        if not isinstance(event, Frame):
-            super().process_event(event)
-        elif event.opcode in DATA_OPCODES:
-            if event.fin and event.opcode is not Opcode.CONT:
-                self._take(bytes(event.data))
-                return
-            self._pieces.append(bytes(event.data))
-            if event.fin:
-                message, self._pieces = b"".join(self._pieces), []
-                self._take(message)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.set_write_buffer_limits(WRITE_LIMIT)
 
     def data_received(self, data: bytes) -> None:
-        """See the library."""
-        super().data_received(data)
-        if self._held is not None:
-            self._halt()
-        self._left = SLICE
-        if self.close_deadline is not None:
-            self._limit_closing()
+        """See `asyncio.Protocol`."""
+        messages = self._websocket.receive(data)
+        self._send()
+        if messages:
+            self._take(messages)
+        if self._answered is not None:
+            self._answer()
+
+    def eof_received(self) -> None:
+        """See `asyncio.Protocol`: the transport closes itself."""
+        self._websocket.receive_end()
+        self._send()
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._paused = True
 
     def resume_writing(self) -> None:
-        """See the library."""
-        super().resume_writing()
+        """See `asyncio.Protocol`."""
+        self._paused = False
         if self._receiver is not None:
             self._receiver.writable()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """See the library."""
-        super().connection_lost(exc)
+        """See `asyncio.Protocol`."""
+        self._websocket.receive_end()
         self._ended = True
         if self._bound is not None:
             self._bound.cancel()
-        self._end()
+        if self._answered is not None:
+            self._answer()
+        self._tell_end()
 
     # --- inside ---
 
-    def _take(self, message: bytes) -> None:
-        receiver = self._receiver
-        if self._held is None and self._left > 0 and receiver is not None and receiver.takes:
-            self._left -= 1
-            receiver.received(message)
-        elif not self._dropped:
-            if self._held is None:
-                self._held = deque()
-            self._held.append(message)
+    def _answer(self) -> None:
+        if self._answered is not None and not self._answered.done() and self._websocket.is_answered:
+            self._answered.set_result(None)
 
-    def _halt(self) -> None:
-        """Read no more until what is held back has been handed over."""
+    def _send(self) -> None:
+        for data in self._websocket.outgoing():
+            if self.transport.is_closing():
+                break
+            if data:
+                self.transport.write(data)
+            elif self.transport.can_write_eof():
+                self.transport.write_eof()
+            else:
+                self.transport.close()
+        if self._bound is None and self._close_timeout is not None and self._websocket.is_closing and not self._ended:
+            self._bound = self._loop.call_later(self._close_timeout, self.transport.abort)
+
+    def _take(self, messages: Sequence[bytes]) -> None:
+        given, receiver = 0, self._receiver
+        if receiver is not None and self._held is None:
+            for message in messages[:SLICE]:
+                if not receiver.takes or self._is_dropped:
+                    break
+                given += 1
+                receiver.received(message)
+        if given == len(messages) or self._is_dropped:
+            return
+        if self._held is None:
+            self._held = deque()
+        self._held.extend(messages[given:])
         if not self._halted and not self.transport.is_closing():
             self._halted = True
             self.transport.pause_reading()
-        if self._receiver is not None and self._receiver.takes:
+        if receiver is not None and receiver.takes:
             self.resume()
 
     def _go_on(self) -> None:
-        held, receiver = self._held, self._receiver
+        receiver, given = self._receiver, 0
         if receiver is None:
             return
-        left = SLICE
-        while held and receiver.takes:
-            if not left:
+        while self._held and receiver.takes:
+            if given == SLICE:
                 self.resume()
                 return
-            left -= 1
-            receiver.received(held.popleft())
-        if held and self._held is not None:
-            return  # full: the receiver asks for more
+            given += 1
+            receiver.received(self._held.popleft())
+        if self._held:
+            return  # the receiver is full and asks for more
         self._held = None
         if self._halted and not self._ended and not self.transport.is_closing():
             self._halted = False
             self.transport.resume_reading()
-        self._end()
+        self._tell_end()
 
-    def _end(self) -> None:
-        """Tell the end, after everything that came before it."""
+    def _tell_end(self) -> None:
+        """After everything that came before it."""
         if self._ended and self._held is None and self._receiver is not None:
             receiver, self._receiver = self._receiver, None
-            receiver.closed(*closing_of(self.close_exc))
-
-    def _close(self, code: int, reason: str) -> None:
-        self.protocol.send_close(code, cut_reason(reason))
-        self.send_data()
-        self._limit_closing()
-
-    def _limit_closing(self) -> None:
-        """The peer has its time to end the connection; then it is dropped (CLOSE-12)."""
-        if self._bound is None and self.close_timeout is not None:
-            self._bound = self.loop.call_later(self.close_timeout, self.transport.abort)
+            receiver.closed(*self._websocket.closing)
 
 
 class _Connect(websocket_connect):
@@ -212,9 +258,9 @@ class _Connect(websocket_connect):
 
 
 async def open_websocket(opening: Open, options: SocketOptions, clock: Clock) -> Connection:
-    """Open the socket; the upgrade carries neither token nor subprotocol (AUTH-2), and pings are the core's (HB-8)."""
+    """Open the socket; the upgrade carries neither token nor subprotocol (AUTH-2)."""
     tls: dict[str, Any] = {"ssl": options.tls()} if opening.url.startswith("wss:") else {}
-    connection = await _Connect(
+    connection: object = await _Connect(
         opening.url,
         additional_headers=list(options.headers),
         proxy=options.proxy,
@@ -222,7 +268,7 @@ async def open_websocket(opening: Open, options: SocketOptions, clock: Clock) ->
         ping_interval=None,
         close_timeout=options.close_timeout,
         max_size=options.max_size,
-        create_connection=Connection,
+        create_connection=cast("type[ClientConnection]", Connection),
         logger=WireLogger(log),
         **tls,
     )
