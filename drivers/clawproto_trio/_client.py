@@ -22,7 +22,8 @@ class Client(Actions):
     def __init__(self, driver: Driver, parts: Parts) -> None:
         super().__init__(parts)
         self._driver = driver
-        self._room = trio.Semaphore(parts.send_limit)
+        self._send_limit = parts.send_limit
+        self._room: trio.Semaphore | None = None  # made for the first send: an agent may only listen
         self._iterating = False
 
     def __aiter__(self) -> "Client":
@@ -85,20 +86,22 @@ class Client(Actions):
 
     async def _call(self, build: Callable[[int], Command], *, limited: bool = False) -> Result:
         decision = _Decision()
+        room = None
         if limited:
-            await self._room.acquire()
+            room = self._room = self._room or trio.Semaphore(self._send_limit)
+            await room.acquire()
 
         def resolve(result: Result) -> None:
-            if limited:
-                self._room.release()
+            if room is not None:
+                room.release()
             decision.make(result)
 
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._engine.submit(build, resolve)
         except BaseException:
-            if limited:
-                self._room.release()
+            if room is not None:
+                room.release()
             raise
         return self._judged(await decision.wait())
 

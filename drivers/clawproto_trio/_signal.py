@@ -1,4 +1,4 @@
-"""An event that can be used again."""
+"""An event that can be used again, and takes little room while nobody waits."""
 
 import trio
 
@@ -6,22 +6,32 @@ import trio
 class Signal:
     """Like `trio.Event`, but `clear` makes it wait again. Whoever waits already is not affected by `clear`."""
 
+    __slots__ = ("_is_set", "_lot")
+
     def __init__(self) -> None:
-        self._event = trio.Event()
+        self._is_set = False
+        self._lot: trio.lowlevel.ParkingLot | None = None  # made when somebody waits
 
     def is_set(self) -> bool:
         """Whether `wait` would return at once."""
-        return self._event.is_set()
+        return self._is_set
 
     def set(self) -> None:
         """Wake whoever waits, and let through whoever comes."""
-        self._event.set()
+        if not self._is_set:
+            self._is_set = True
+            if self._lot is not None:
+                self._lot.unpark_all()
 
     def clear(self) -> None:
         """From now on, wait for the next `set`."""
-        if self._event.is_set():
-            self._event = trio.Event()
+        self._is_set = False
 
     async def wait(self) -> None:
         """Wait until it is set. A checkpoint."""
-        await self._event.wait()
+        if self._is_set:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._lot is None:
+            self._lot = trio.lowlevel.ParkingLot()
+        await self._lot.park()
