@@ -10,7 +10,6 @@ from clawproto_asyncio._driver import Driver
 from clawproto_io.actions import Actions
 from clawproto_io.setup import Parts
 
-
 STREAK = 64  # events handed out in a row before others get their turn
 
 

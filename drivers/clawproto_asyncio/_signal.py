@@ -4,7 +4,7 @@ import asyncio
 
 
 class Signal:
-    """Like `asyncio.Event`, which holds an empty deque of 760 bytes. Whoever waits already is not affected by `clear`."""
+    """Like `asyncio.Event`, which holds a deque of 760 bytes. Whoever waits already is not affected by `clear`."""
 
     __slots__ = ("_is_set", "_waiters")
 

@@ -6,8 +6,8 @@ Rules: AUTH-2, AUTH-7, HB-8, ENV-12, CLOSE-12, R2-25::
                                                └── it is full, or it has had SLICE of them ──> held back;
                                                                                          the transport pauses
 
-All messages that one read has brought are handed over in one go, without a change of tasks in between. Addresses, proxies,
-TLS and the opening handshake are the library's (`websockets.asyncio.client.connect`).
+All messages that one read has brought are handed over in one go, without a change of tasks in between. Addresses,
+proxies, TLS and the opening handshake are the library's (`websockets.asyncio.client.connect`).
 """
 
 import asyncio

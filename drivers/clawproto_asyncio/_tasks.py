@@ -57,7 +57,9 @@ class TaskGroup:
 
     __slots__ = ("_loop", "_name", "_on_failure", "_on_stop", "_tasks")
 
-    def __init__(self, name: str, on_stop: Callable[[], None], on_failure: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self, name: str, on_stop: Callable[[], None], on_failure: Callable[[str, BaseException], None]
+    ) -> None:
         self._name = name
         self._on_stop = on_stop
         self._on_failure = on_failure

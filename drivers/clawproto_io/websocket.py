@@ -5,9 +5,10 @@ Rules: AUTH-2, ENV-12, CLOSE-2, CLOSE-12::
     bytes ──> handshake ──> frames ──┬── a whole text in one frame: cut out here            ──> messages
               (the library)          └── anything else: the library's, frame by frame       ──> messages, Pongs, echoes
 
-Handshake, extensions, limits, control frames, fragmented messages, closing and every error are the library's. Nearly all
-that a hub sends are texts of one frame; they are cut out of what was received without the library's parser, which takes
-as long as reading the JSON in them. So that either can take the next frame, it is known at any time where one begins.
+Handshake, extensions, limits, control frames, fragmented messages, closing and every error are the library's. Nearly
+all that a hub sends are texts of one frame; they are cut out of what was received without the library's parser, which
+takes as long as reading the JSON in them. So that either can take the next frame, it is known at any time where one
+begins.
 """
 
 from websockets.client import ClientProtocol

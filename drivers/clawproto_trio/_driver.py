@@ -12,8 +12,8 @@ Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
                                                        └── HTTP      one task a request
 
 A session with nothing to do holds two tasks, ``run`` with the one timer and a socket. They hang in the tree of the
-caller's block, so that nothing outlives it; the shield is there because a cancellation must not tear a rotation apart. It
-lasts until the session is finished, or for ``shutdown_timeout`` after the stop.
+caller's block, so that nothing outlives it; the shield is there because a cancellation must not tear a rotation apart.
+It lasts until the session is finished, or for ``shutdown_timeout`` after the stop.
 """
 
 from math import inf
