@@ -172,7 +172,7 @@ class Engine:
         self._started = False
         self._last_command = 0
         self._waiters: dict[int, Callable[[Result], None]] = {}
-        self._flights: set[int] = set()
+        self._flights: list[int] = []
         self._unsaved: int | None = None
 
     # --- feeding ---
@@ -379,7 +379,8 @@ class Engine:
             case OpenFailed(generation) | Closed(generation):
                 self.links.pop(generation, None)
             case HttpAnswered(request) | HttpFailed(request):
-                self._flights.discard(request)
+                if request in self._flights:
+                    self._flights.remove(request)
             case Stored(operation) | StoreConflicted(operation):
                 if operation == self._unsaved:
                     self._unsaved = None
@@ -413,7 +414,7 @@ class Engine:
                 self.store_jobs.append(effect)
             case RequestRefresh(request) | RequestHttp(request):
                 if isinstance(effect, RequestRefresh) or effect.purpose == "pairing":
-                    self._flights.add(request)
+                    self._flights.append(request)
                 self.http_jobs.append(effect)
             case Swap():
                 self._forget_logout()

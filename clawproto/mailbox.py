@@ -5,7 +5,6 @@ by asking for the next event (``auto``), or, if it is a message, by saying so (`
 again after the next connect, so delivery is at least once (R2-9, R1-1).
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -80,6 +79,7 @@ class Mailbox:
         "_handed_out",
         "_items",
         "_mode",
+        "_next",
         "_settle",
         "_size",
         "ahead",
@@ -93,7 +93,8 @@ class Mailbox:
         self._bytes = limit.size
         self._mode = mode
         self._settle = settle
-        self._items: deque[_Item] | None = None  # none while empty: that takes 760 bytes
+        self._items: list[_Item] = []  # not a deque, which takes 760 bytes while it is empty
+        self._next: list[_Item] = []  # before those, the oldest last
         self._size = 0
         self.ahead = 0
         self.ahead_size = 0
@@ -102,7 +103,7 @@ class Mailbox:
         self.displaced = 0
 
     def __len__(self) -> int:
-        return 0 if self._items is None else len(self._items)
+        return len(self._items) + len(self._next)
 
     @property
     def is_full(self) -> bool:
@@ -121,18 +122,17 @@ class Mailbox:
         """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
         if isinstance(event, _STATUS) and self.is_full:
             self._displace()
-        if self._items is None:
-            self._items = deque()
         self._items.append(_Item(event, delivery, size))
         self._size += size
 
     def take(self) -> AppEvent | None:
         """Hand out the oldest event, or None."""
-        if self._items is None:
-            return None
-        item = self._items.popleft()
-        if not self._items:
-            self._items = None
+        if not self._next:
+            if not self._items:
+                return None
+            self._items, self._next = self._next, self._items
+            self._next.reverse()
+        item = self._next.pop()
         self._size -= item.size
         if item.delivery is not None:
             self._handed_out[id(item.event)] = item
@@ -166,12 +166,9 @@ class Mailbox:
             self._settle(item.delivery)
 
     def _displace(self) -> None:
-        if self._items is None:
-            return
-        for index, item in enumerate(self._items):
-            if isinstance(item.event, _STATUS):
-                del self._items[index]
-                self._items = self._items or None
-                self._size -= item.size
-                self.displaced += 1
-                return
+        for items, order in ((self._next, reversed(range(len(self._next)))), (self._items, range(len(self._items)))):
+            for index in order:
+                if isinstance(items[index].event, _STATUS):
+                    self._size -= items.pop(index).size
+                    self.displaced += 1
+                    return

@@ -64,7 +64,7 @@ class TaskGroup:
         self._on_stop = on_stop
         self._on_failure = on_failure
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
 
     def guard(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
         """A task outside the group: nobody looks after how it ends."""
@@ -73,7 +73,7 @@ class TaskGroup:
     def spawn(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
         """A task of the group."""
         task = self.guard(work, name)
-        self._tasks.add(task)
+        self._tasks.append(task)
         task.add_done_callback(self._ended)
         return task
 
@@ -83,10 +83,10 @@ class TaskGroup:
             for task in self._tasks:
                 assert isinstance(task, GuardedTask)
                 task.end()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(tuple(self._tasks))
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.remove(task)
         assert isinstance(task, GuardedTask)
         if task.cancelled():
             if not task.is_ended:

@@ -200,7 +200,7 @@ class Driver:
         while engine.aborts:
             dropped = self._sockets.get(engine.aborts.popleft())
             if dropped is not None:
-                dropped.scope.cancel()
+                dropped.drop()
         while engine.http_jobs:
             nursery.start_soon(self._run_http, engine.http_jobs.popleft())
         if engine.store_jobs and not self._storing:
@@ -260,55 +260,58 @@ class Driver:
 
     @_protected
     async def _run_socket(self, opening: Open, socket: "_Socket", nursery: trio.Nursery) -> None:
-        generation = opening.generation
-        closing: tuple[int, str] | None = None
-        try:
-            with socket.scope:
-                await self._hold_socket(opening, socket, nursery)
-        finally:
-            if socket.connection is not None:
-                closing = await socket.connection.aclose()
+        generation, connection = opening.generation, await self._open(opening, socket, nursery)
+        if connection is not None:
+            try:
+                self.engine.handle(Opened(generation))
+                while (messages := await connection.receive()) is not None:
+                    self._write(socket)
+                    for message in messages:
+                        if not socket.takes:
+                            await self._readable(socket)
+                        self.engine.receive(generation, message)
+                    if not socket.takes:
+                        await self._readable(socket)
+            finally:
+                connection.close()
         del self._sockets[generation]
-        if closing is not None:
-            self.engine.handle(Closed(generation, *closing))
+        if connection is not None:
+            self.engine.handle(Closed(generation, *connection.closing))
         self._check_finished()
 
-    async def _hold_socket(self, opening: Open, socket: "_Socket", nursery: trio.Nursery) -> None:
-        try:
-            async with turn_of(self._parts.socket_gate, self._parts.clock.seconds(opening.timeout_ms // 2)):
-                socket.connection = await open_websocket(opening, self._parts.sockets, self._parts.clock, nursery)
-        except Exception as error:
-            self.engine.handle(OpenFailed(opening.generation, describe_failure(error)))
-        else:
-            self.engine.handle(Opened(opening.generation))
-            await self._read(socket, socket.connection)
-
-    async def _read(self, socket: "_Socket", connection: Connection) -> None:
-        generation = socket.link.generation
-        while (messages := await connection.receive()) is not None:
-            self._write(socket)
-            for message in messages:
-                if not socket.takes:
-                    await self._readable(socket)
-                self.engine.receive(generation, message)
-            if not socket.takes:
-                await self._readable(socket)
+    async def _open(self, opening: Open, socket: "_Socket", nursery: trio.Nursery) -> Connection | None:
+        assert socket.opening is not None
+        with socket.opening:
+            try:
+                async with turn_of(self._parts.socket_gate, self._parts.clock.seconds(opening.timeout_ms // 2)):
+                    socket.connection = await open_websocket(opening, self._parts.sockets, self._parts.clock, nursery)
+            except Exception as error:
+                self.engine.handle(OpenFailed(opening.generation, describe_failure(error)))
+        if socket.connection is not None and socket.opening.cancel_called:
+            socket.drop()  # when it was just open
+        socket.opening = None
+        return socket.connection
 
     async def _readable(self, socket: "_Socket") -> None:
-        while not socket.takes:
+        while not socket.takes and not socket.is_dropped:
             socket.readable.clear()
             await socket.readable.wait()
 
     def _write(self, socket: "_Socket") -> None:
-        connection = socket.connection
-        if connection is None:
+        connection, nursery = socket.connection, self._nursery
+        if connection is None or nursery is None:
             return
-        if connection.write(socket.link.outgoing) and not socket.writing and self._nursery is not None:
+        if connection.write(socket.link.outgoing) and not socket.writing:
             socket.writing = True
-            self._nursery.start_soon(self._drain, socket, connection)
-        if connection.is_closing and socket.scope.deadline == inf:
-            # The peer has its time to end the connection; then it is dropped (CLOSE-12).
-            socket.scope.deadline = trio.current_time() + self._parts.sockets.close_timeout
+            nursery.start_soon(self._drain, socket, connection)
+        if connection.is_closing and not socket.is_ending:
+            socket.is_ending = True
+            nursery.start_soon(self._limit_closing, connection)
+
+    async def _limit_closing(self, connection: Connection) -> None:
+        """The peer has its time to end the connection; then it is dropped (CLOSE-12)."""
+        await trio.sleep(self._parts.sockets.close_timeout)
+        connection.close()
 
     @_protected
     async def _drain(self, socket: "_Socket", connection: Connection) -> None:
@@ -318,14 +321,25 @@ class Driver:
 
 
 class _Socket:
-    """One generation, with what drops it and what its reader waits for."""
+    """One generation: being opened, or open."""
 
-    __slots__ = ("connection", "link", "readable", "scope", "takes", "writing")
+    __slots__ = ("connection", "is_dropped", "is_ending", "link", "opening", "readable", "takes", "writing")
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.scope = trio.CancelScope()
+        self.opening: trio.CancelScope | None = trio.CancelScope()
         self.connection: Connection | None = None
         self.readable = Signal()
         self.takes = True
         self.writing = False
+        self.is_ending = False
+        self.is_dropped = False
+
+    def drop(self) -> None:
+        """Break it off."""
+        self.is_dropped = True
+        if self.connection is not None:
+            self.connection.close()
+            self.readable.set()
+        elif self.opening is not None:
+            self.opening.cancel()

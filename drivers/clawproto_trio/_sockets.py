@@ -37,16 +37,16 @@ class Connection:
         settings: the library's; what they are about is not done here.
     """
 
-    __slots__ = ("_descriptor", "_messages", "_stream", "_unsent", "_websocket")
+    __slots__ = ("_is_closed", "_messages", "_socket", "_stream", "_takes_directly", "_unsent", "_websocket")
 
     def __init__(self, nursery: object, stream: trio.abc.Stream, protocol: ClientProtocol, **settings: object) -> None:
         self._stream = stream
         self._websocket = WebSocket(protocol)
         self._messages: list[bytes] = []
         self._unsent = b""
-        self._descriptor: int | None = None
-        if isinstance(stream, trio.SocketStream) and sys.platform != "win32":
-            self._descriptor = stream.socket.fileno()
+        self._is_closed = False
+        self._takes_directly = isinstance(stream, trio.SocketStream) and sys.platform != "win32"
+        self._socket = _socket_of(stream)
 
     # --- for the library ---
 
@@ -92,6 +92,8 @@ class Connection:
             True: something is left for `drain`.
         """
         websocket = self._websocket
+        if self._is_closed:
+            return False
         self._put()
         while outgoing and not self._unsent and websocket.is_open:
             item = outgoing.popleft()
@@ -112,6 +114,7 @@ class Connection:
             await self._stream.send_all(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._unsent = b""
+            await trio.lowlevel.checkpoint()
         else:
             self._unsent = self._unsent[len(data) :]
 
@@ -120,9 +123,14 @@ class Connection:
         """The connection is to end: the peer has a limited time to end it."""
         return self._websocket.is_closing
 
-    async def aclose(self) -> tuple[int, str]:
-        """Close at once, and tell how it ended: code and reason, see `closing_of`."""
-        await trio.aclose_forcefully(self._stream)
+    def close(self) -> None:
+        """Close at once; whoever reads or writes comes to the end. Harmless when repeated."""
+        self._is_closed = True
+        self._socket.close()
+
+    @property
+    def closing(self) -> tuple[int, str]:
+        """After the end: code and reason, see `closing_of`."""
         self._websocket.receive_end()
         return self._websocket.closing
 
@@ -134,14 +142,22 @@ class Connection:
         data = b"".join(self._websocket.outgoing())
         if not data:
             return
-        if not self._unsent and self._descriptor is not None:
+        if not self._unsent and self._takes_directly:
             try:
-                data = data[os.write(self._descriptor, data) :]
+                data = data[os.write(self._socket.fileno(), data) :]
             except BlockingIOError:
                 pass
             except OSError:
                 return  # broken: who reads notices
         self._unsent += data
+
+
+def _socket_of(stream: object) -> trio.socket.SocketType:
+    """What lies below, also where TLS goes through the TLS of a proxy."""
+    while not isinstance(stream, trio.SocketStream):
+        assert isinstance(stream, trio.SSLStream)
+        stream = cast("object", stream.transport_stream)  # pyright: ignore[reportUnknownMemberType]
+    return stream.socket
 
 
 class _Connect(websocket_connect):
