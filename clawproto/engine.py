@@ -17,7 +17,7 @@ inbox, and arms its timer with `Engine.next_deadline`. A driver for another loop
 conformance suite in ``clawproto.testing``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from clawproto import app_events
@@ -232,9 +232,34 @@ class Engine:
     def receive(self, generation: int, data: str | bytes) -> None:
         """Feed a frame. Frames of a dropped socket go nowhere, and so does what a closing socket still brings while the
         inbox is full: it was not acknowledged and comes again."""
-        link = self.links.get(generation)
-        if link is not None and not (link.closing and self.paused):
-            self.handle(FrameReceived(generation, data))
+        _ = self.receive_all(generation, (data,), even_if_full=True)
+
+    def receive_all(self, generation: int, frames: Sequence[str | bytes], *, even_if_full: bool = False) -> int:
+        """As `receive`, for frames that came together: they have one instant. ``on_step`` is called at the end, and
+        after each of them that leaves something to do.
+
+        Returns:
+            How many were taken; fewer, if `may_read` has become false, so that the others should be fed later.
+        """
+        link, now, owed = self.links.get(generation), self._now(), False
+        for taken, data in enumerate(frames):
+            if link is None:
+                break
+            if self.paused:
+                if link.closing:
+                    continue
+                if not (even_if_full or self.may_read(generation)):
+                    if owed:
+                        self._finish_step()
+                    return taken
+            self._step(FrameReceived(generation, data), now)
+            owed = not (self.has_work or self.mailbox.is_full)
+            if not owed:
+                self._finish_step()
+                link, now = self.links.get(generation), self._now()
+        if owed:
+            self._finish_step()
+        return len(frames)
 
     def shut(self) -> None:
         """No more steps: whatever still waits is told that the session has stopped. Harmless when repeated."""
@@ -250,7 +275,7 @@ class Engine:
         event = self.mailbox.take()
         if isinstance(event, app_events.LoggedOut):
             self._logout_told = event
-        if self._read_on():
+        if self.paused and self._read_on():
             self._finish_step()
         return event
 
@@ -326,15 +351,17 @@ class Engine:
             self._step(Settle(delivery))
         else:
             self.keeper.handled(delivery)
-        self._read_on()
+        if self.paused:
+            self._read_on()
         self._finish_step()
 
     def _notice(self, event: AppEvent) -> None:
         self.mailbox.put(event, None, _SMALL)
         self._on_notice(event)
 
-    def _step(self, event: Event) -> None:
-        now = self._now()
+    def _step(self, event: Event, now: Instant | None = None) -> None:
+        if now is None:
+            now = self._now()
         effects = self.session.handle(event, now)
         if self._observer is not None:  # before the effects, which may lead to further steps
             self._observer(now, event, effects, self.session.state)

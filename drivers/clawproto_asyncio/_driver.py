@@ -15,6 +15,7 @@ wish to stop: each task reports what it was doing as failed.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from clawproto.effects import Open
 from clawproto.engine import HttpJob, Link
@@ -265,12 +266,13 @@ class Driver:
         elif deadline is not None:
             self._arm(deadline)
 
-    def socket_received(self, generation: int, message: bytes) -> None:
+    def socket_received(self, generation: int, messages: Sequence[bytes]) -> int:
         """For `_Socket`."""
         try:
-            self.engine.receive(generation, message)
+            return self.engine.receive_all(generation, messages)
         except Exception as error:
             self._fail(f"socket {generation}", error)
+            return len(messages)
 
     def socket_gone(self, generation: int, closing: tuple[int, str] | None) -> None:
         """For `_Socket`: it was closed, or dropped, or has never been opened."""
@@ -350,7 +352,7 @@ class Driver:
 class _Socket:
     """One generation: being opened, or open."""
 
-    __slots__ = ("connection", "driver", "is_dropped", "link", "opening", "takes")
+    __slots__ = ("connection", "driver", "is_dropped", "link", "opening")
 
     def __init__(self, driver: Driver, link: Link) -> None:
         self.driver = driver
@@ -358,16 +360,14 @@ class _Socket:
         self.opening: GuardedTask | None = None
         self.connection: Connection | None = None
         self.is_dropped = False
-        self.takes = driver.engine.may_read(link.generation)
 
     def look(self) -> None:
         """There may be something to write, and the inbox may have become full, or have room again."""
-        connection, taken = self.connection, self.takes
-        self.takes = self.driver.engine.may_read(self.link.generation)
+        connection = self.connection
         if connection is not None:
             if self.link.outgoing:
                 connection.write(self.link.outgoing)
-            if self.takes and not taken and connection.holds:
+            if connection.holds and self.driver.engine.may_read(self.link.generation):
                 connection.resume()
 
     def drop(self) -> None:
@@ -387,9 +387,9 @@ class _Socket:
 
     # --- as the receiver ---
 
-    def received(self, message: bytes) -> None:
+    def received(self, messages: Sequence[bytes]) -> int:
         """See `Receiver`."""
-        self.driver.socket_received(self.link.generation, message)
+        return self.driver.socket_received(self.link.generation, messages)
 
     def writable(self) -> None:
         """See `Receiver`."""

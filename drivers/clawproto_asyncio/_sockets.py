@@ -2,7 +2,7 @@
 
 Rules: AUTH-2, AUTH-7, HB-8, ENV-12, CLOSE-12, R2-25::
 
-    transport ── data_received ──> WebSocket ──┬── the receiver takes them ──> received(), one call a message
+    transport ── data_received ──> WebSocket ──┬── the receiver takes them ──> received(), all together
                                                └── it is full, or it has had SLICE of them ──> held back;
                                                                                          the transport pauses
 
@@ -11,7 +11,6 @@ proxies, TLS and the opening handshake are the library's (`websockets.asyncio.cl
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
@@ -34,16 +33,11 @@ log = logger("asyncio")
 
 
 class Receiver(Protocol):
-    """Whoever a connection belongs to. No call may raise.
+    """Whoever a connection belongs to. No call may raise."""
 
-    Attributes:
-        takes: whether the next message may be handed over.
-    """
-
-    takes: bool
-
-    def received(self, message: bytes) -> None:
-        """A whole message."""
+    def received(self, messages: Sequence[bytes]) -> int:
+        """Whole messages, at least one. Returns how many were taken; if not all, `Connection.resume` is to be called
+        when there is room again."""
         ...
 
     def writable(self) -> None:
@@ -71,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_halted",
         "_held",
         "_is_dropped",
+        "_is_resuming",
         "_loop",
         "_paused",
         "_receiver",
@@ -85,11 +80,12 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] | None = self._loop.create_future()
         self._receiver: Receiver | None = None
-        self._held: deque[bytes] | None = None
+        self._held: list[bytes] | None = None
         self._halted = False  # reading
         self._paused = False  # writing
         self._ended = False
         self._is_dropped = False
+        self._is_resuming = False
         self._bound: asyncio.TimerHandle | None = None
 
     # --- for the library ---
@@ -130,7 +126,9 @@ class Connection(asyncio.Protocol):
 
     def resume(self) -> None:
         """The receiver takes messages again: hand over what was held back, soon."""
-        self._loop.call_soon(self._go_on)
+        if not self._is_resuming:
+            self._is_resuming = True
+            self._loop.call_soon(self._go_on)
 
     def write(self, outgoing: Queue[Outgoing]) -> None:
         """Write from the queue until it is empty, there is no more room, or the closing has begun."""
@@ -206,38 +204,34 @@ class Connection(asyncio.Protocol):
         if self._bound is None and self._close_timeout is not None and self._websocket.is_closing and not self._ended:
             self._bound = self._loop.call_later(self._close_timeout, self.transport.abort)
 
-    def _take(self, messages: Sequence[bytes]) -> None:
-        given, receiver = 0, self._receiver
-        if receiver is not None and self._held is None:
-            for message in messages[:SLICE]:
-                if not receiver.takes or self._is_dropped:
-                    break
-                given += 1
-                receiver.received(message)
-        if given == len(messages) or self._is_dropped:
+    def _take(self, messages: list[bytes]) -> None:
+        if self._is_dropped:
             return
-        if self._held is None:
-            self._held = deque()
-        self._held.extend(messages[given:])
-        if not self._halted and not self.transport.is_closing():
+        if self._held is not None:
+            self._held += messages
+            return
+        self._hand_over(messages)
+        if self._held is not None and not self._halted and not self.transport.is_closing():
             self._halted = True
             self.transport.pause_reading()
-        if receiver is not None and receiver.takes:
+
+    def _hand_over(self, messages: list[bytes]) -> None:
+        """A slice; the rest is held back, to be handed over when others have had their turn, or by `resume`."""
+        taken, given = 0, len(messages[:SLICE])
+        if self._receiver is not None:
+            taken = self._receiver.received(messages[:SLICE])
+        self._held = None if taken == len(messages) or self._is_dropped else messages[taken:]
+        if self._held is not None and taken == given:
             self.resume()
 
     def _go_on(self) -> None:
-        receiver, given = self._receiver, 0
-        if receiver is None:
+        self._is_resuming = False
+        if self._receiver is None:
             return
-        while self._held and receiver.takes:
-            if given == SLICE:
-                self.resume()
-                return
-            given += 1
-            receiver.received(self._held.popleft())
-        if self._held:
-            return  # the receiver is full and asks for more
-        self._held = None
+        if self._held is not None:
+            self._hand_over(self._held)
+        if self._held is not None:
+            return
         if self._halted and not self._ended and not self.transport.is_closing():
             self._halted = False
             self.transport.resume_reading()

@@ -34,6 +34,7 @@ from clawproto_io.throttle import turn_of
 from clawproto_trio._signal import Signal
 from clawproto_trio._sockets import Connection, log as log, open_websocket
 
+SLICE = 64  # messages taken in before others get their turn
 LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-17)
 
 _protected = trio.lowlevel.enable_ki_protection  # Ctrl-C is for the application's code
@@ -266,12 +267,13 @@ class Driver:
                 self.engine.handle(Opened(generation))
                 while (messages := await connection.receive()) is not None:
                     self._write(socket)
-                    for message in messages:
+                    while messages:
+                        taken = self.engine.receive_all(generation, messages[:SLICE])
+                        messages = messages[taken:]
                         if not socket.takes:
                             await self._readable(socket)
-                        self.engine.receive(generation, message)
-                    if not socket.takes:
-                        await self._readable(socket)
+                        elif messages:
+                            await trio.lowlevel.checkpoint()
             finally:
                 connection.close()
         del self._sockets[generation]
