@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import anyio
 
 from benchmarks.crowds import HubProcess, crowd, environment, loops, run
-from benchmarks.harness import Row, paired
+from benchmarks.harness import Row, paired, single
 from benchmarks.sessions import moment, ready
 from clawproto.app_events import AppEvent, Ready
 from clawproto.config import Config
@@ -61,17 +62,28 @@ async def _wait(loop: str, url: str, count: int) -> None:
 
     async with crowd(loop, url, count, on_notice=notice):
         await anyio.sleep(STABLE_MS / 1000)
+        spent = time.process_time()
         print("ready", flush=True)
         await again.wait()
-        print(time.monotonic(), flush=True)
+        print(time.monotonic(), time.process_time() - spent, flush=True)
 
 
-def restart(loop: str, count: int) -> tuple[float, float]:
-    """Crash a hub once.
+class Restart(NamedTuple):
+    """What came of one crash.
 
-    Returns:
-        Seconds from the crash until the last session is ready again, and those that the hub was away.
+    Attributes:
+        seconds: from the crash until the last session is ready again.
+        outage: seconds that the hub was away.
+        processor: seconds of processor time that the sessions took.
     """
+
+    seconds: float
+    outage: float
+    processor: float
+
+
+def restart(loop: str, count: int) -> Restart:
+    """Crash a hub once."""
     hub = HubProcess()
     command = [sys.executable, "-m", "benchmarks.reconnect", loop, hub.url, str(count)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as child:
@@ -82,23 +94,22 @@ def restart(loop: str, count: int) -> tuple[float, float]:
         time.sleep(OUTAGE)
         hub = HubProcess(hub.port)
         outage = time.monotonic() - crash
-        last = float(child.stdout.readline()) - crash
+        last, spent = map(float, child.stdout.readline().split())
         child.wait(120)
         hub.kill()
-    return last, outage
+    return Restart(last - crash, outage, spent)
 
 
 def reconnects(rounds: int) -> Iterator[Row]:
     """Seconds until two thousand sessions are ready again, against the backoff's own schedule."""
     for loop in loops():
-        taken: list[float] = []
-        planned: list[float] = []
-        for _ in range(min(rounds, 5)):
-            seconds, outage = restart(loop, SESSIONS)
-            taken.append(seconds)
-            planned.append(span(outage, SESSIONS))
+        crashes = [restart(loop, SESSIONS) for _ in range(min(rounds, 5))]
+        taken = [crash.seconds for crash in crashes]
+        planned = [span(crash.outage, SESSIONS) for crash in crashes]
         name = f"{SESSIONS:,} sessions ready again, {loop}"
         yield paired("reconnect", name, "the span of the backoff's own schedule", "s", taken, planned)
+        spent = [crash.processor / SESSIONS * 1000 for crash in crashes]
+        yield single("reconnect", f"processor time for one of them, {loop}", "ms", spent)
 
 
 def main() -> None:
