@@ -18,12 +18,12 @@ from websockets.asyncio.client import ClientConnection, connect as websocket_con
 from websockets.client import ClientProtocol
 from websockets.datastructures import HeadersLike
 
-from clawproto.effects import Close, Open, Reconnect, SendFrame
+from clawproto.effects import Open
 from clawproto.engine import Outgoing, Queue
 from clawproto_io.clock import Clock
 from clawproto_io.logs import logger
 from clawproto_io.setup import SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger
+from clawproto_io.sockets import WireLogger
 from clawproto_io.websocket import WebSocket
 
 SLICE = 64  # messages handed over before others get their turn
@@ -132,17 +132,8 @@ class Connection(asyncio.Protocol):
 
     def write(self, outgoing: Queue[Outgoing]) -> None:
         """Write from the queue until it is empty, there is no more room, or the closing has begun."""
-        websocket = self._websocket
-        while outgoing and not self._paused and websocket.is_open and not self.transport.is_closing():
-            item = outgoing.popleft()
-            match item:
-                case SendFrame(text=text):
-                    websocket.text(text)
-                case Close(code=code, reason=reason):
-                    websocket.close(code, reason)
-                case Reconnect(reason=reason):
-                    websocket.close(NORMAL_CLOSURE, reason)
-            self._send()
+        while outgoing and not self._paused and self._websocket.is_open and not self.transport.is_closing():
+            self._carry_out(outgoing.popleft())
 
     # --- for the transport ---
 
@@ -190,6 +181,10 @@ class Connection(asyncio.Protocol):
     def _answer(self) -> None:
         if self._answered is not None and not self._answered.done() and self._websocket.is_answered:
             self._answered.set_result(None)
+
+    def _carry_out(self, item: Outgoing) -> None:
+        self._websocket.queue(item)
+        self._send()
 
     def _send(self) -> None:
         for data in self._websocket.outgoing():

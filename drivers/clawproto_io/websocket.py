@@ -11,12 +11,16 @@ takes as long as reading the JSON in them. So that either can take the next fram
 begins.
 """
 
+from typing import assert_never
+
 from websockets.client import ClientProtocol
 from websockets.datastructures import HeadersLike
 from websockets.frames import DATA_OPCODES, Frame, Opcode
 from websockets.protocol import CLIENT, CONNECTING, OPEN, Protocol
 
-from clawproto_io.sockets import closing_of, cut_reason
+from clawproto.effects import Close, Reconnect, SendFrame
+from clawproto.engine import Outgoing
+from clawproto_io.sockets import NORMAL_CLOSURE, closing_of, cut_reason
 
 _TEXT = 0x81  # first byte of a frame: a text, and the end of it
 _KEPT = 64 * 1024  # bytes of an incomplete text that wait here for the rest
@@ -166,13 +170,17 @@ class WebSocket:
         """The connection is to end: the peer has a limited time to end it."""
         return self._protocol.close_expected()
 
-    def text(self, text: str) -> None:
-        """Queue a message."""
-        self._protocol.send_text(text.encode())
-
-    def close(self, code: int, reason: str) -> None:
-        """Queue a CLOSE frame."""
-        self._protocol.send_close(code, cut_reason(reason))
+    def queue(self, item: Outgoing) -> None:
+        """Queue a message or a CLOSE frame, while it is open."""
+        match item:
+            case SendFrame(text=text):
+                self._protocol.send_text(text.encode())
+            case Close(code=code, reason=reason):
+                self._protocol.send_close(code, cut_reason(reason))
+            case Reconnect(reason=reason):
+                self._protocol.send_close(NORMAL_CLOSURE, cut_reason(reason))
+            case _:
+                assert_never(item)
 
     def outgoing(self) -> list[bytes]:
         """What is to be sent now; an empty item means that the connection is to be closed for sending."""

@@ -18,12 +18,12 @@ from websockets.client import ClientProtocol
 from websockets.datastructures import HeadersLike
 from websockets.trio.client import ClientConnection, connect as websocket_connect
 
-from clawproto.effects import Close, Open, Reconnect, SendFrame
+from clawproto.effects import Open
 from clawproto.engine import Outgoing, Queue
 from clawproto_io.clock import Clock
 from clawproto_io.logs import logger
 from clawproto_io.setup import SocketOptions
-from clawproto_io.sockets import NORMAL_CLOSURE, WireLogger
+from clawproto_io.sockets import WireLogger
 from clawproto_io.websocket import WebSocket
 
 log = logger("trio")
@@ -91,20 +91,11 @@ class Connection:
         Returns:
             True: something is left for `drain`.
         """
-        websocket = self._websocket
         if self._is_closed:
             return False
         self._put()
-        while outgoing and not self._unsent and websocket.is_open:
-            item = outgoing.popleft()
-            match item:
-                case SendFrame(text=text):
-                    websocket.text(text)
-                case Close(code=code, reason=reason):
-                    websocket.close(code, reason)
-                case Reconnect(reason=reason):
-                    websocket.close(NORMAL_CLOSURE, reason)
-            self._put()
+        while outgoing and not self._unsent and self._websocket.is_open:
+            self._carry_out(outgoing.popleft())
         return bool(self._unsent)
 
     async def drain(self) -> None:
@@ -135,6 +126,10 @@ class Connection:
         return self._websocket.closing
 
     # --- inside ---
+
+    def _carry_out(self, item: Outgoing) -> None:
+        self._websocket.queue(item)
+        self._put()
 
     def _put(self) -> None:
         """Give to the system what it takes now, unless something waits already: as loops do that know no tasks. An

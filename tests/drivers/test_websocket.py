@@ -12,6 +12,7 @@ from websockets.protocol import CLIENT, Protocol
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
+from clawproto.effects import Close, Reconnect, SendFrame
 from clawproto_io.sockets import closing_of
 from clawproto_io.websocket import WebSocket
 
@@ -146,10 +147,11 @@ def test_frames_may_follow_the_handshake_at_once(at: list[int]) -> None:
     assert replies(websocket.outgoing()) == [(Opcode.PONG, b"p")]
 
 
-def test_what_is_sent_arrives() -> None:
+@pytest.mark.parametrize("ending", [Close(1, 1000, "ä" * 100), Reconnect(1, "ä" * 100)])
+def test_what_is_sent_arrives(ending: Close | Reconnect) -> None:
     websocket = opened()
-    websocket.text("grüße")
-    websocket.close(1000, "ä" * 100)
+    websocket.queue(SendFrame(1, "grüße", "ping"))
+    websocket.queue(ending)
     (text, close) = replies(websocket.outgoing())
     assert text == (Opcode.TEXT, "grüße".encode())
     assert close[0] is Opcode.CLOSE and len(close[1]) <= 125
