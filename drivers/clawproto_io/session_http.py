@@ -9,6 +9,7 @@ finds that they cannot be loaded has not been sent (REF-43): no token is spent o
 import ssl
 import threading
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import anyio
@@ -97,6 +98,7 @@ class SessionHttp:
             if self._runner is None:
                 from clawproto_io.http import HttpRunner  # noqa: PLC0415
 
+                import_module("httpcore2")  # which the library loads with its first client
                 runner = HttpRunner(
                     self._client, proxy=self._proxy, ssl_context=self._ssl_context, trust_env=self._trust_env
                 )
