@@ -121,6 +121,8 @@ class Connection(asyncio.Protocol):
         """Break it off. ``closed`` still comes, but no message."""
         self._is_dropped, self._held = True, None
         self.transport.abort()
+        if self._ended:
+            self.resume()  # the end has come already, and waited for what was held back
 
     @property
     def holds(self) -> bool:

@@ -1,6 +1,7 @@
 """Tasks that outlive the end of their program, and the group that a driver keeps of them."""
 
 import asyncio
+import inspect
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 
@@ -53,9 +54,10 @@ class GuardedTask(asyncio.Task[None]):
         super().cancel()
 
     def cancel(self, msg: object = None) -> bool:
-        """Refuse while the loop stands still."""
-        loop = self.get_loop()
-        if loop.is_running():
+        """Refuse while the loop stands still, and before the first step: nobody would report what never began."""
+        loop, work = self.get_loop(), self.get_coro()
+        has_begun = not inspect.iscoroutine(work) or inspect.getcoroutinestate(work) != inspect.CORO_CREATED
+        if loop.is_running() and has_begun:
             return super().cancel(msg)
         if not self.done():
             loop.call_soon(self._on_refused)

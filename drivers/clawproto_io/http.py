@@ -81,6 +81,7 @@ class HttpRunner:
         if client is not None and (proxy is not None or ssl_context is not None or headers or not trust_env):
             raise ValueError("a ready-made client brings its own proxy, ssl_context, headers and trust_env")
         self._given = client
+        self._is_closed = False
         self._own: Clients | None = None
         self._shared: Clients | None = None
         self._settings: Settings | None = None
@@ -107,6 +108,7 @@ class HttpRunner:
 
     async def aclose(self) -> None:
         """Let go of the clients; a ready-made one is left alone. The last runner of a loop closes their connections."""
+        self._is_closed = True
         if self._own is not None:
             await self._own.aclose()
         shared, self._shared = self._shared, None
@@ -114,7 +116,14 @@ class HttpRunner:
             await give_back(self._settings, shared)
 
     def _client(self) -> AbstractContextManager[httpx2.AsyncClient]:
-        """For one request."""
+        """For one request.
+
+        Raises:
+            RuntimeError: after `aclose`; nobody would close what was made now.
+            ImportError, ValueError: the proxy of the environment cannot be used.
+        """
+        if self._is_closed:
+            raise RuntimeError("closed")
         if self._given is not None:
             return nullcontext(self._given)
         if self._own is not None:
@@ -174,6 +183,7 @@ class HttpRunner:
             timeout=httpx2.Timeout(seconds * 0.9, pool=seconds / 2),
             extensions={"trace": wire},
         )
+        wire.begun = True
         response = await client.send(request, stream=True, auth=None, follow_redirects=False)
         try:
             body = await _read(response, self._body_limit)
@@ -282,6 +292,7 @@ class _Wire:
     """Listens to the transport: has it begun to write the request?"""
 
     def __init__(self) -> None:
+        self.begun = False  # the library has been asked
         self.traced = False
         self.sent = False
 
@@ -292,7 +303,7 @@ class _Wire:
             self.sent = self.sent or getattr(info.get("request"), "method", None) != b"CONNECT"
 
     def was_sent(self, error: Exception | None) -> bool:
-        return self.sent if self.traced else not isinstance(error, _NEVER_SENT)
+        return self.sent if self.traced else self.begun and not isinstance(error, _NEVER_SENT)
 
 
 def _unsendable(http: HttpRequest) -> str | None:

@@ -13,7 +13,7 @@ begins or ends, so a client is given only so many at a time.
 import os
 import ssl
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from weakref import WeakValueDictionary
 
@@ -50,7 +50,7 @@ def new_client(
         headers=headers,
         trust_env=trust_env,
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=5.0),
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
     )
 
 
@@ -75,23 +75,24 @@ class Clients:
 
     @contextmanager
     def one(self) -> Generator[httpx2.AsyncClient]:
-        """A client for one request: the first that has room, so that few are used and their connections stay warm."""
-        chosen = next((number for number, busy in enumerate(self._busy) if busy < AT_ONCE), len(self._clients))
-        if chosen == len(self._clients):
+        """A client for one request: the first that has room, so that few are used."""
+        busy = self._busy  # `aclose` may put another in its place
+        chosen = next((number for number, count in enumerate(busy) if count < AT_ONCE), len(busy))
+        if chosen == len(busy):
             self._clients.append(self._make())
-            self._busy.append(0)
-        self._busy[chosen] += 1
+            busy.append(0)
+        busy[chosen] += 1
         try:
             yield self._clients[chosen]
         finally:
-            self._busy[chosen] -= 1
+            busy[chosen] -= 1
 
     async def aclose(self) -> None:
         """Close their connections."""
-        clients, self._clients = self._clients, []
-        self._busy.clear()
-        for client in clients:
-            await client.aclose()
+        clients, self._clients, self._busy = self._clients, [], []
+        async with AsyncExitStack() as stack:  # all of them, whatever one of them raises
+            for client in clients:
+                stack.push_async_callback(client.aclose)
 
 
 Settings = tuple[str | None, ssl.SSLContext, bool]  # proxy, certificates, and whether the environment counts

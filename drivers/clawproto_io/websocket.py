@@ -34,10 +34,11 @@ class WebSocket:
         protocol: the library's, before the handshake.
     """
 
-    __slots__ = ("_owed", "_pieces", "_protocol", "_rest")
+    __slots__ = ("_is_refused", "_owed", "_pieces", "_protocol", "_rest")
 
     def __init__(self, protocol: ClientProtocol) -> None:
         self._protocol: Protocol = protocol
+        self._is_refused = False  # the head of the answer has come, and what follows is its body
         self._rest = b""
         self._owed = 0  # bytes that the library lacks of its frame
         self._pieces: list[bytes] = []
@@ -69,19 +70,22 @@ class WebSocket:
         """What follows the handshake, if it ends with ``data``."""
         protocol, head = self._protocol, self._rest + data
         end = head.find(b"\r\n\r\n") + 4
-        if end < 4 and len(head) < _HEAD:
+        if self._is_refused or (end < 4 and len(head) >= _HEAD):
+            end = len(head)
+        elif end < 4:
             self._rest = head
             return b""
         self._rest = b""
-        protocol.receive_data(head[:end] if end >= 4 else head)
+        protocol.receive_data(head[:end])
         if protocol.state is OPEN:
             # Without what the handshake needed: headers both ways, and a parser that remembers them.
             ready = Protocol(CLIENT, max_size=protocol.max_message_size, logger=protocol.logger)
             ready.extensions = protocol.extensions
             self._protocol = ready
             return head[end:]
-        if end >= 4 and head[end:]:
-            protocol.receive_data(head[end:])  # the body of a refusal
+        self._is_refused = True
+        if head[end:]:
+            protocol.receive_data(head[end:])  # the body
         return b""
 
     # --- receiving ---
@@ -90,10 +94,9 @@ class WebSocket:
         """Take in what came, and give out the messages that it completes. `outgoing` may have something to be sent
         afterwards, whatever came."""
         if self._protocol.state is CONNECTING:
-            if self._protocol.handshake_exc is not None:
-                self._protocol.receive_data(data)
-                return []
             data = self._answer(data)
+            if not data:
+                return []
         if self._rest:
             data, self._rest = self._rest + data, b""
         messages: list[bytes] = []

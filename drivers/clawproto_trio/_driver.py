@@ -270,7 +270,7 @@ class Driver:
                     while messages:
                         taken = self.engine.receive_all(generation, messages[:SLICE])
                         messages = messages[taken:]
-                        if not socket.takes:
+                        if messages and not socket.takes:
                             await self._readable(socket)
                         elif messages:
                             await trio.lowlevel.checkpoint()
@@ -310,6 +310,7 @@ class Driver:
             socket.is_ending = True
             nursery.start_soon(self._limit_closing, connection)
 
+    @_protected
     async def _limit_closing(self, connection: Connection) -> None:
         """The peer has its time to end the connection; then it is dropped (CLOSE-12)."""
         await trio.sleep(self._parts.sockets.close_timeout)

@@ -15,7 +15,7 @@ import pytest
 import clawproto_asyncio
 from clawproto import errors
 from clawproto.effects import Effect
-from clawproto.events import Event
+from clawproto.events import Event, FrameReceived
 from clawproto.instant import Instant
 from clawproto.session import Session
 from clawproto.testing.conformance import run_check
@@ -129,7 +129,7 @@ class Defective(Session):
     armed = False
 
     def handle(self, event: Event, now: Instant) -> tuple[Effect, ...]:
-        if self.armed:
+        if self.armed and isinstance(event, FrameReceived):
             raise ZeroDivisionError
         return super().handle(event, now)
 

@@ -1,6 +1,6 @@
 """The WebSocket without IO gives out what the library would, however the bytes are cut."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from hypothesis import given, strategies as st
@@ -182,3 +182,19 @@ def test_what_is_no_answer_is_none(answer: bytes) -> None:
     assert websocket.is_answered and not websocket.is_open
     with pytest.raises((InvalidMessage, StatusLineTooLong)):
         websocket.raise_for_answer()
+
+
+def test_the_answer_to_the_upgrade_may_come_in_any_three_pieces_with_what_follows_it() -> None:
+    texts = frame(Opcode.TEXT, b"challenge") + frame(Opcode.TEXT, b"next")
+    size = len(begun()[2])
+    for first, second in combinations(range(1, size + len(texts)), 2):
+        if first > size:
+            break
+        websocket, _, answer = begun()
+        stream = answer + texts
+        received = [
+            message
+            for piece in (stream[:first], stream[first:second], stream[second:])
+            for message in websocket.receive(piece)
+        ]
+        assert received == [b"challenge", b"next"] and websocket.is_open, (first - size, second - size)

@@ -161,3 +161,64 @@ async def test_no_log_at_any_level_has_a_token_or_a_query(
     assert not [text for text in texts if TOKEN in text]
     assert "POST answered with status 200" in texts
     assert any("/of-the-application" in text for text in texts)  # other users of the library keep their log
+
+
+# --- clients that sessions share -----------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("REF-43")
+async def test_a_request_has_a_connection_of_its_own(serve: Callable[[Script], Server]) -> None:
+    """One that was left open may be ended by the server just when a refresh is sent on it."""
+    server = serve(answers(whole("200 OK")))
+    first, second = HttpRunner(trust_env=False), HttpRunner(trust_env=False)
+    try:
+        for runner in (first, second, first):
+            assert (await runner.send(call(server.url), 10_000)).status == 200
+    finally:
+        await first.aclose()
+        await second.aclose()
+    assert len(server.requests) == 3
+
+
+async def test_after_the_end_nothing_is_sent(serve: Callable[[Script], Server]) -> None:
+    server = serve(answers(whole("200 OK")))
+    runner = HttpRunner(trust_env=False)
+    await runner.aclose()
+    failed = await failure(runner, call(server.url), 10_000)
+    assert not failed.sent and server.requests == []
+
+
+async def test_a_request_that_is_cancelled_while_the_last_runner_ends_is_cancelled(
+    serve: Callable[[Script], Server],
+) -> None:
+    server = serve(reset_at_once)
+    server.script = server.hold
+    runner = HttpRunner(trust_env=False)
+    ended: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await runner.send(call(server.url), 30_000)
+        except anyio.get_cancelled_exc_class():
+            ended.append("cancelled")
+            raise
+        except Exception as error:
+            ended.append(type(error).__name__)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await anyio.to_thread.run_sync(server.asked.wait, 10)
+        group.start_soon(runner.aclose)
+        group.cancel_scope.cancel()
+    assert ended == ["cancelled"]
+
+
+@pytest.mark.rule("REF-43")
+async def test_a_proxy_of_the_environment_that_cannot_be_used_has_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://127.0.0.1:1")
+    runner = HttpRunner()
+    try:
+        failed = await failure(runner, call("http://127.0.0.1:9/x"), 2_000)
+    finally:
+        await runner.aclose()
+    assert not failed.sent
