@@ -238,15 +238,16 @@ class SendTraffic:
             traces = {entry.trace_id: number for number, entry in fresh.items()}
             messages = {entry.message_id: number for number, entry in fresh.items()}
         if len(gone) == len(before.entries):  # nothing is left of the former ones, nor of what points to them
-            return OutboxState(
-                IntMap.of(fresh.items()),
-                StrMap.of(traces.items()),
-                StrMap.of(messages.items()),
-                IntMap.of(self._dues.items()),
-                gates=before.gates,
-                keeping=before.keeping,
-                next_number=self._next_number,
-                next_due=self._next_due,
+            number, slot = self._next_number, self._next_due
+            rest = OutboxState(gates=before.gates, keeping=before.keeping, next_number=number, next_due=slot)
+            if not fresh:
+                return rest
+            return evolve(
+                rest,
+                entries=IntMap.of(fresh.items()),
+                by_trace=StrMap.of(traces.items()),
+                by_message=StrMap.of(messages.items()),
+                due=IntMap.of(self._dues.items()),
             )
         return evolve(
             before,
