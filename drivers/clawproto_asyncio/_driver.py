@@ -24,7 +24,7 @@ from clawproto.events import Closed, Event, HttpReport, Opened, OpenFailed, Star
 from clawproto.keeper import CommitFailed, CommitReport, Keeper
 from clawproto_asyncio._signal import Signal
 from clawproto_asyncio._sockets import Connection, log as log, open_websocket
-from clawproto_asyncio._tasks import GuardedTask, TaskGroup
+from clawproto_asyncio._tasks import GuardedTask, TaskGroup, callback_context
 from clawproto_io.jobs import (
     interrupted_commit,
     interrupted_request,
@@ -47,6 +47,7 @@ class Driver:
 
     __slots__ = (
         "_armed_ms",
+        "_context",
         "_cut",
         "_filing",
         "_finished",
@@ -82,6 +83,7 @@ class Driver:
         self._sockets: dict[int, _Socket] = {}
         self._storing = False
         self._filing = False
+        self._context = callback_context()
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
         self._stopping = Signal()
@@ -205,7 +207,8 @@ class Driver:
             link = engine.links.get(opening.generation)
             if link is not None and self._opens_sockets and not self._cut:
                 socket = self._sockets[opening.generation] = _Socket(self, link)
-                socket.opening = spawn(self._open(opening, socket), f"socket {opening.generation}")
+                name = f"socket {opening.generation}"
+                socket.opening = spawn(self._open(opening, socket), name, callback_context())
                 socket.opening.add_done_callback(socket.opened)
         while engine.aborts:
             dropped = self._sockets.get(engine.aborts.popleft())
@@ -256,7 +259,7 @@ class Driver:
         clock = self._parts.clock
         delay = min(deadline - clock.now().mono_ms, LONGEST_SLEEP_MS)
         self._armed_ms = deadline
-        self._timer = self._loop.call_later(clock.seconds(delay), self._fire)
+        self._timer = self._loop.call_later(clock.seconds(delay), self._fire, context=self._context)
 
     def _fire(self) -> None:
         self._timer = self._armed_ms = None

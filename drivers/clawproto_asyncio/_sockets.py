@@ -12,6 +12,7 @@ proxies, TLS and the opening handshake are the library's (`websockets.asyncio.cl
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from typing import Any, Protocol, cast
 
 from websockets.asyncio.client import ClientConnection, connect as websocket_connect
@@ -61,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_answered",
         "_bound",
         "_close_timeout",
+        "_context",
         "_ended",
         "_halted",
         "_held",
@@ -78,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._websocket = WebSocket(protocol)
         self._close_timeout = close_timeout
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # that of the task that opens it, as for the transport's callbacks
         self._answered: asyncio.Future[None] | None = self._loop.create_future()
         self._receiver: Receiver | None = None
         self._held: list[bytes] | None = None
@@ -128,7 +131,7 @@ class Connection(asyncio.Protocol):
         """The receiver takes messages again: hand over what was held back, soon."""
         if not self._is_resuming:
             self._is_resuming = True
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._go_on, context=self._context)
 
     def write(self, outgoing: Queue[Outgoing]) -> None:
         """Write from the queue until it is empty, there is no more room, or the closing has begun."""

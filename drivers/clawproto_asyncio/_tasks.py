@@ -2,6 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+
+try:
+    import sniffio
+except ImportError:  # then nobody asks it
+    sniffio = None  # type: ignore[assignment]
+
+
+def callback_context() -> Context:
+    """A context for callbacks of the loop. They run in no task, by which sniffio and anyio know asyncio; so that what
+    the application does in its listeners works all the same, the context says it."""
+    context = copy_context()
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
 
 
 class GuardedTask(asyncio.Task[None]):
@@ -26,8 +41,9 @@ class GuardedTask(asyncio.Task[None]):
         loop: asyncio.AbstractEventLoop,
         name: str,
         on_refused: Callable[[], None],
+        context: Context | None = None,
     ) -> None:
-        super().__init__(work, loop=loop, name=name)
+        super().__init__(work, loop=loop, name=name, context=context)
         self._on_refused = on_refused
         self.is_ended = False
 
@@ -66,13 +82,14 @@ class TaskGroup:
         self._loop = asyncio.get_running_loop()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def guard(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
-        """A task outside the group: nobody looks after how it ends."""
-        return GuardedTask(work, loop=self._loop, name=f"{self._name} {name}", on_refused=self._on_stop)
+    def guard(self, work: Coroutine[None, None, None], name: str, context: Context | None = None) -> GuardedTask:
+        """A task outside the group: nobody looks after how it ends. ``context`` is that of the task itself."""
+        name = f"{self._name} {name}"
+        return GuardedTask(work, loop=self._loop, name=name, on_refused=self._on_stop, context=context)
 
-    def spawn(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
+    def spawn(self, work: Coroutine[None, None, None], name: str, context: Context | None = None) -> GuardedTask:
         """A task of the group."""
-        task = self.guard(work, name)
+        task = self.guard(work, name, context)
         self._tasks.append(task)
         task.add_done_callback(self._ended)
         return task
