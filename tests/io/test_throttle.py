@@ -17,7 +17,7 @@ from clawproto_io.throttle import Crowded, Gate, Throttle, turn_of
 
 
 def in_virtual_time(work: Callable[[], object]) -> None:
-    trio.run(work, clock=MockClock(autojump_threshold=0))
+    trio.run(work, clock=MockClock(autojump_threshold=0))  # type: ignore[arg-type]
 
 
 def test_turns_come_at_the_rate_and_in_order() -> None:
