@@ -1,7 +1,7 @@
 """Downlinks of the kinds and sizes that a hub sends, as text."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from clawproto.json_types import Json
 
@@ -70,3 +70,24 @@ def fragmented_message(number: int, count: int) -> str:
 def ack(trace_id: str, message_id: str) -> str:
     """``message.ack``, about 200 bytes."""
     return envelope("message.ack", {"message_id": message_id, "accepted_at": 1_790_000_000_123}, trace_id=trace_id)
+
+
+def typing(sender_id: str, *, is_typing: bool) -> str:
+    """``typing.update`` of somebody else."""
+    return envelope(
+        "typing.update",
+        {"is_typing": is_typing},
+        chat_id="cnv_01HZXJ5Q8YV7W3R2M4K6N8P0T",
+        chat_type="direct",
+        to={"id": "usr_8f14e45fceea167a", "type": "direct"},
+        sender={"id": sender_id, "type": "direct", "nick_name": "Ada"},
+    )
+
+
+def quickly(size: int) -> Callable[[int], str]:
+    """`message` of about ``size`` bytes, for very many numbers: only what differs is made anew."""
+    number = 7_654_321
+    head, _, rest = message(number, size).partition(str(4711 + number))
+    middle, _, rest = rest.partition(str(number))
+    before, _, end = rest.partition(_number(number))
+    return lambda dseq: f"{head}{4711 + dseq}{middle}{dseq}{before}{_number(dseq)}{end}"
