@@ -98,3 +98,5 @@ def memory(rounds: int) -> Iterator[Row]:
             )
             row = paired("memory", loop, "a bare websockets connection, resident memory", "KiB", mine, theirs)
             yield row.held_to("memory", MEMORY)
+            files = [figure(*crowd, "kept", loop, url, count) for _ in range(min(rounds, 3))]
+            yield single("memory of a ready session with an SQLite file", loop, "KiB", files)

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import trio
@@ -21,18 +23,20 @@ import clawproto_asyncio
 import clawproto_trio
 from benchmarks import frames
 from benchmarks.children import server
-from benchmarks.harness import Row, alternate, paired
+from benchmarks.harness import Row, alternate, paired, single
 from benchmarks.sessions import CREDENTIALS, access_token
 from clawproto.app_events import MessageReceived
 from clawproto.credentials import Credentials, TokenPair
 from clawproto.secret import Secret
 from clawproto.testing.client_api import ClientApi
+from clawproto_io import SqliteStore
 from clawproto_io.stores import MemoryStore
 
 MESSAGES = 3_000
 TRIPS = 300
 RATE, TRIP = 0.8, 1.4
 CHAT = "cnv_1"
+KEPT = "drivers, messages kept in an SQLite file"
 
 
 class Took(NamedTuple):
@@ -141,6 +145,28 @@ def connect_trio(url: str) -> AbstractAsyncContextManager[ClientApi]:
     return clawproto_trio.connect(MemoryStore(credentials(url)), proxy=None)
 
 
+@asynccontextmanager
+async def kept(connect: Callable[..., AbstractAsyncContextManager[ClientApi]], url: str) -> AsyncIterator[ClientApi]:
+    """A client with an SQLite file for its credentials and messages, as most applications have it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.db"
+        store = SqliteStore(path)
+        await store.save(credentials(url), None)
+        await store.aclose()
+        async with connect(path, proxy=None) as client:
+            yield client
+
+
+def kept_asyncio(url: str) -> AbstractAsyncContextManager[ClientApi]:
+    """A client on asyncio whose messages are kept."""
+    return kept(clawproto_asyncio.connect, url)
+
+
+def kept_trio(url: str) -> AbstractAsyncContextManager[ClientApi]:
+    """A client on trio whose messages are kept."""
+    return kept(clawproto_trio.connect, url)
+
+
 def _driver_flood(connect: Connect) -> Measure:
     async def measure(url: str) -> Took:
         async with connect(f"{url}/flood/{MESSAGES}") as client:
@@ -218,6 +244,11 @@ def drivers(rounds: int) -> Iterator[Row]:
             row = paired("drivers", name, "a bare websockets round trip on the same loop", "µs", *trips)
             yield row.held_to("trip", TRIP)
             yield _processor(f"send → ack, {name}", mine, theirs)
+        for name, execute, connect in (("asyncio", on_asyncio, kept_asyncio), ("trio", on_trio, kept_trio)):
+            received = [1 / execute(_driver_flood(connect), url).wall for _ in range(min(rounds, 5))]
+            yield single(KEPT, f"message.send, 700 bytes, {name}", "msg/s", received)
+            sent = [execute(_driver_trips(connect), url).wall * 1e6 for _ in range(min(rounds, 5))]
+            yield single(KEPT, f"send → ack, {name}", "µs", sent)
 
 
 def _runs(execute: Loop, subject: Measure, baseline: Measure, url: str, rounds: int) -> tuple[list[Took], list[Took]]:

@@ -7,6 +7,7 @@ pass begins with nothing under way and ends with `pure.COUNT` sends.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from benchmarks import frames
 from benchmarks.harness import Row, Work, compare
@@ -21,7 +22,7 @@ LIMIT = 1.2
 CHAT = "cnv_01HZXJ5Q8YV7W3R2M4K6N8P0T"
 NOW = moment(1_000)
 
-Fragments = tuple[Mapping[str, Json], ...]
+Fragments: TypeAlias = tuple[Mapping[str, Json], ...]
 
 
 def _fragments(text: str) -> Fragments:
@@ -29,11 +30,20 @@ def _fragments(text: str) -> Fragments:
     return tuple(json.loads(text)["payload"]["message"]["body"]["fragments"])
 
 
-def sends(fragments: Fragments) -> list[Send | SetTyping]:
+def _of_size(size: int) -> list[Send | SetTyping]:
+    """Commands whose frames have ``size`` bytes."""
+    _, texts = encoding(_sends(_fragments(frames.message(1, size))))
+    longer = 2 * size - len(texts[0])
+    commands = _sends(_fragments(frames.message(1, longer)))
+    assert {len(text) for text in encoding(commands)[1]} == {size}
+    return commands
+
+
+def _sends(fragments: Fragments) -> list[Send | SetTyping]:
     return [Send(index + 1, CHAT, fragments) for index in range(COUNT)]
 
 
-def typings() -> list[Send | SetTyping]:
+def _typings() -> list[Send | SetTyping]:
     return [SetTyping(CHAT, index % 2 == 0) for index in range(COUNT)]
 
 
@@ -66,10 +76,10 @@ def dumping(texts: Sequence[str]) -> Work:
 
 
 def samples() -> Iterator[tuple[str, list[Send | SetTyping]]]:
-    yield "message.send, 700 bytes", sends(_fragments(frames.message(1, 700)))
-    yield "message.send, 8 kB", sends(_fragments(frames.message(1, 8_000)))
-    yield "message.send, 30 fragments", sends(_fragments(frames.fragmented_message(1, 30)))
-    yield "typing.update", typings()
+    yield "message.send, 700 bytes", _of_size(700)
+    yield "message.send, 8 kB", _of_size(8_000)
+    yield "message.send, 30 fragments", _sends(_fragments(frames.fragmented_message(1, 30)))
+    yield "typing.update", _typings()
 
 
 def encode(rounds: int) -> Iterator[Row]:
