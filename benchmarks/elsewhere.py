@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.children import environment
 
 REQUIRED = ("attrs", "cattrs", "websockets", "anyio", "httpx2", "trio")
-OPTIONAL = ("msgspec", "uvloop", "psutil", "numpy")  # not every Python has a wheel of these
+OPTIONAL = ("msgspec", "uvloop", "psutil", "numpy", "aiohttp", "click", "rich")  # not every Python has a wheel of these
 
 
 def run(python: str, arguments: list[str]) -> int:
