@@ -19,11 +19,6 @@ IMPORTS = [
     ("import drivers", "clawproto_asyncio", ASYNCIO),
     ("import drivers", "clawproto_trio", TRIO),
 ]
-FIRST = [
-    ("fresh interpreter to a session's first step", ("-m", "benchmarks.first", "step"), ATTRS),
-    ("fresh interpreter to the socket asked for, asyncio", ("-m", "benchmarks.first", "asyncio"), "bare asyncio"),
-    ("fresh interpreter to the socket asked for, trio", ("-m", "benchmarks.first", "trio"), "bare trio"),
-]
 
 
 def importing(modules: str) -> float:
@@ -37,15 +32,29 @@ def imports(rounds: int) -> Iterator[Row]:
     for line, name, modules in IMPORTS:
         mine, theirs = alternate(lambda: importing(name), lambda: importing(modules), rounds)  # noqa: B023
         yield paired("import", name, f"import {modules}", "ms", mine, theirs).held_to(line, IMPORT)
-    for what, arguments, against in FIRST:
-        bare = ("-c", f"import {against}") if against == ATTRS else ("-m", "benchmarks.first", *against.split())
-        mine, theirs = alternate(lambda: _starting(*arguments), lambda: _starting(*bare), rounds)  # noqa: B023
-        compared = "an import of attrs and cattrs" if against == ATTRS else "bare websockets"
-        yield paired("start, processor time with the interpreter's own", what, compared, "ms", mine, theirs)
+    yield from _starts(rounds)
 
 
-def _starting(*arguments: str) -> float:
-    return spent(*arguments).cpu_seconds * 1e3
+def _starts(rounds: int) -> Iterator[Row]:
+    """Of a fresh interpreter until it has done something, by the clock of its processor, its own start included."""
+    group, attrs = "start of a fresh interpreter, its own included", ("-c", f"import {ATTRS}")
+    for what in ("step", "message"):
+        mine, theirs = alternate(lambda: _first(what), lambda: spent(*attrs).cpu_seconds * 1e3, rounds)  # noqa: B023
+        yield paired(group, f"a session's first {what}", f"import {ATTRS}", "ms", mine, theirs)
+    with server() as url:
+        for loop in ("asyncio", "trio"):
+            for what, rest in (("socket", ()), ("ack", (f"{url}/echo",))):
+                mine, theirs = alternate(
+                    lambda: _first(what, loop, *rest),  # noqa: B023
+                    lambda: _first("bare", what, loop, *rest),  # noqa: B023
+                    rounds,
+                )
+                done = "to the socket asked for" if what == "socket" else "to the first ack of a send"
+                yield paired(group, f"{done}, {loop}", "bare websockets", "ms", mine, theirs)
+
+
+def _first(*arguments: str) -> float:
+    return spent("-m", "benchmarks.first", *arguments).cpu_seconds * 1e3
 
 
 def _state_bytes() -> float:

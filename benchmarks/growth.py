@@ -46,6 +46,10 @@ class Listening:
         return spent / STRETCH
 
 
+def _hello(number: int) -> Send:
+    return Send(number, frames.chat(number), ({"kind": "text", "text": f"hello {number}"},))
+
+
 class Sending:
     """A live session with so many sends under way."""
 
@@ -58,7 +62,7 @@ class Sending:
     def _commands(self, count: int) -> list[Send]:
         first = self._sent + 1
         self._sent += count
-        return [Send(first + index, "cnv_1", ({"kind": "text", "text": "hello"},)) for index in range(count)]
+        return [_hello(number) for number in range(first, first + count)]
 
     def commands(self) -> list[Send]:
         """The next `SENDS`."""

@@ -12,6 +12,7 @@ READERS = [("msgspec", "fast", 1.0), ("stdlib", "attrs + cattrs alone", 2.5)]
 LOADS = "json.loads, same bytes"
 OWN_STRUCTS = "msgspec into its own structs, same bytes"
 DECODE_LIMIT = 3.0
+CHINESE = "message.send, 700 bytes, Chinese"  # a detail: not one of the frames that the targets name
 
 SAMPLES: list[tuple[str, Callable[[int], str]]] = [
     ("message.send, 700 bytes", lambda number: frames.message(number, 700)),
@@ -30,6 +31,9 @@ def _works() -> Iterator[tuple[str, Work, Sequence[str]]]:
     state, generation, first = seasoned(config=receipts)
     texts = messages(SAMPLES[0][1], first)
     yield "message.send, 700 bytes, receipt sent", delivered(state, generation, texts, first), texts
+    state, generation, first = seasoned()
+    texts = messages(lambda number: frames.foreign_message(number, 700), first)
+    yield CHINESE, delivered(state, generation, texts, first), texts
     yield "message.ack, 200 bytes", *acknowledged()
     yield "typing.update", *indicated()
 
@@ -43,7 +47,7 @@ def inbound(rounds: int) -> Iterator[Row]:
                 row = compare(
                     "inbound", f"{what}, {label}", work, LOADS, loading(texts), operations=COUNT, rounds=rounds
                 )
-                yield row.held_to("inbound", limit)
+                yield row if what == CHINESE else row.held_to("inbound", limit)
 
 
 def decode(rounds: int) -> Iterator[Row]:

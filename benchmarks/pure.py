@@ -106,7 +106,7 @@ def acknowledged() -> tuple[Work, list[str]]:
     texts: list[str] = []
     events: list[tuple[Event, Instant]] = []
     for index in range(COUNT):
-        send = Send(index + 1, "cnv_1", ({"kind": "text", "text": "hello"},))
+        send = Send(index + 1, frames.chat(index), ({"kind": "text", "text": f"hello {index}"},))
         state, effects = step(state, send, moment(1_000 + index))
         sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
         texts.append(frames.ack(sent["trace_id"], sent["payload"]["message_id"]))
@@ -119,7 +119,7 @@ def acknowledged() -> tuple[Work, list[str]]:
 def indicated() -> tuple[Work, list[str]]:
     """Somebody writes, and stops, `COUNT` times in all; each is told."""
     state, generation = ready()
-    texts = [frames.typing("usr_c9f0f895fb98ab91", is_typing=index % 2 == 0) for index in range(COUNT)]
+    texts = [frames.typing(index // 2, is_typing=index % 2 == 0) for index in range(COUNT)]
     events: list[tuple[Event, Instant]] = [
         (FrameReceived(generation, text), moment(1_000 + index)) for index, text in enumerate(texts)
     ]
@@ -171,7 +171,7 @@ def round_trip() -> tuple[Work, str]:
     state, ack = start, ""
     events: list[tuple[Event, Instant]] = []
     for index in range(COUNT):
-        send = Send(index + 1, "cnv_1", ({"kind": "text", "text": "hello"},))
+        send = Send(index + 1, frames.chat(index), ({"kind": "text", "text": f"hello {index}"},))
         state, effects = step(state, send, moment(1_000 + index))
         sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
         ack = frames.ack(sent["trace_id"], sent["payload"]["message_id"])

@@ -19,32 +19,30 @@ from clawproto.json_types import Json
 from clawproto.session import Session
 
 LIMIT = 1.2
-CHAT = "cnv_01HZXJ5Q8YV7W3R2M4K6N8P0T"
 NOW = moment(1_000)
 
 Fragments: TypeAlias = tuple[Mapping[str, Json], ...]
 
 
-def _fragments(text: str) -> Fragments:
-    """Those of a message as the hub would send it, to be sent by us."""
-    return tuple(json.loads(text)["payload"]["message"]["body"]["fragments"])
-
-
-def _of_size(size: int) -> list[Send | SetTyping]:
+def _texts(size: int) -> list[Send | SetTyping]:
     """Commands whose frames have ``size`` bytes."""
-    _, texts = encoding(_sends(_fragments(frames.message(1, size))))
-    longer = 2 * size - len(texts[0])
-    commands = _sends(_fragments(frames.message(1, longer)))
-    assert {len(text) for text in encoding(commands)[1]} == {size}
+    _, uplinks = encoding(_sends(lambda number: ({"kind": "text", "text": frames.text(size, number)},)))
+    length = 2 * size - len(uplinks[0])
+    commands = _sends(lambda number: ({"kind": "text", "text": frames.text(length, number)},))
+    assert {len(uplink) for uplink in encoding(commands)[1]} == {size}
     return commands
 
 
-def _sends(fragments: Fragments) -> list[Send | SetTyping]:
-    return [Send(index + 1, CHAT, fragments) for index in range(COUNT)]
+def _fragments(number: int) -> Fragments:
+    return tuple(fragment for fragment in frames.fragments(number, 30) if isinstance(fragment, dict))
+
+
+def _sends(fragments: Callable[[int], Fragments]) -> list[Send | SetTyping]:
+    return [Send(index + 1, frames.chat(index), fragments(index)) for index in range(COUNT)]
 
 
 def _typings() -> list[Send | SetTyping]:
-    return [SetTyping(CHAT, index % 2 == 0) for index in range(COUNT)]
+    return [SetTyping(frames.chat(index // 2), index % 2 == 0) for index in range(COUNT)]
 
 
 def encoding(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
@@ -76,9 +74,9 @@ def dumping(texts: Sequence[str]) -> Work:
 
 
 def samples() -> Iterator[tuple[str, list[Send | SetTyping]]]:
-    yield "message.send, 700 bytes", _of_size(700)
-    yield "message.send, 8 kB", _of_size(8_000)
-    yield "message.send, 30 fragments", _sends(_fragments(frames.fragmented_message(1, 30)))
+    yield "message.send, 700 bytes", _texts(700)
+    yield "message.send, 8 kB", _texts(8_000)
+    yield "message.send, 30 fragments", _sends(_fragments)
     yield "typing.update", _typings()
 
 
