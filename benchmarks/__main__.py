@@ -53,6 +53,7 @@ def main() -> None:
         help=f"measure on another Python, in an environment made for it; {', '.join(PURE)} by default",
     )
     parser.add_argument("--count", action="store_true", help="count instructions of the hot paths instead of time")
+    parser.add_argument("--profile", metavar="PATH", help="which functions the instructions of a hot path are in")
     parser.add_argument("--check", action="store_true", help="with --count: fail if one has grown by more than 10 %%")
     parser.add_argument("--update", action="store_true", help="with --count: make this the baseline")
     options = parser.parse_args()
@@ -60,6 +61,8 @@ def main() -> None:
         arguments = [argument for argument in sys.argv[1:] if argument not in ("--python", options.python)]
         arguments = [argument for argument in arguments if not argument.startswith("--python=")]
         sys.exit(elsewhere.run(options.python, [*arguments, *(() if options.groups else PURE)]))
+    if options.profile is not None:
+        sys.exit(instructions.profile(options.profile))
     if options.count:
         sys.exit(instructions.report(check=options.check, update=options.update))
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)

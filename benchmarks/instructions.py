@@ -26,20 +26,48 @@ TOLERANCE = 0.10
 Counts: TypeAlias = dict[str, float]
 
 
+class Executed:
+    """How many instructions, by function."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, int] = {}  # by identity: comparing and hashing code looks at all of it
+        self._codes: dict[int, CodeType] = {}
+
+    def note(self, code: CodeType) -> None:
+        key = id(code)
+        if key in self._found:
+            self._found[key] += 1
+        else:
+            self._found[key], self._codes[key] = 1, code
+
+    @property
+    def total(self) -> int:
+        return sum(self._found.values())
+
+    def most(self, count: int) -> list[tuple[str, int]]:
+        """The functions with the most instructions."""
+        ranked = sorted(self._found.items(), key=lambda item: -item[1])[:count]
+        return [(f"{Path(self._codes[key].co_filename).stem}.{self._codes[key].co_qualname}", n) for key, n in ranked]
+
+
 def count(work: Work) -> int:
     """Instructions that ``work`` executes, after it has run once."""
+    return executed(work).total
+
+
+def executed(work: Work) -> Executed:
+    """The same by function."""
     work()
     return _monitored(work) if sys.version_info >= (3, 12) else _traced(work)
 
 
-def _monitored(work: Work) -> int:
+def _monitored(work: Work) -> Executed:
     """By the interpreter's monitoring, which knows the event."""
     assert sys.version_info >= (3, 12)
-    monitoring, executed = sys.monitoring, 0
+    monitoring, found = sys.monitoring, Executed()
 
-    def note(_code: CodeType, _offset: int) -> None:
-        nonlocal executed
-        executed += 1
+    def note(code: CodeType, _offset: int) -> None:
+        found.note(code)
 
     monitoring.use_tool_id(monitoring.PROFILER_ID, "clawproto benchmarks")
     monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, note)
@@ -50,17 +78,16 @@ def _monitored(work: Work) -> int:
         monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.NO_EVENTS)
         monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, None)
         monitoring.free_tool_id(monitoring.PROFILER_ID)
-    return executed
+    return found
 
 
-def _traced(work: Work) -> int:
+def _traced(work: Work) -> Executed:
     """By a trace function; from Python 3.12 on not every frame would honour ``f_trace_opcodes``."""
-    executed = 0
+    found = Executed()
 
-    def local(_frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal executed
+    def local(frame: FrameType, event: str, _argument: object) -> Any:
         if event == "opcode":
-            executed += 1
+            found.note(frame.f_code)
         return local
 
     def enter(frame: FrameType, _event: str, _argument: object) -> Any:
@@ -74,7 +101,7 @@ def _traced(work: Work) -> int:
         work()
     finally:
         sys.settrace(before)
-    return executed
+    return found
 
 
 def hot_paths() -> Iterator[tuple[str, Work, int]]:
@@ -136,6 +163,24 @@ def grown(counts: Mapping[str, float], baseline: Mapping[str, float]) -> list[st
         elif now > before * (1 + TOLERANCE):
             problems.append(f"{name}: {now:,.1f} instructions, {now / before - 1:+.0%} on {before:,.1f}")
     return problems
+
+
+def profile(path: str) -> int:
+    """Print which functions the instructions of one hot path are in.
+
+    Returns:
+        2 if there is no such path.
+    """
+    paths = {name: (work, operations) for name, work, operations in hot_paths()}
+    if path not in paths:
+        print(f"no hot path {path!r}; there are: {'; '.join(paths)}", file=sys.stderr)
+        return 2
+    work, operations = paths[path]
+    found = executed(work)
+    print(f"{path}: {found.total / operations:,.1f} instructions, Python {surrounding()}\n")
+    for function, number in found.most(25):
+        print(f"  {number / operations:10,.1f}  {number / found.total:4.0%}  {function}")
+    return 0
 
 
 def report(*, check: bool, update: bool) -> int:
