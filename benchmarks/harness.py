@@ -17,6 +17,8 @@ from attrs.validators import in_
 from benchmarks.targets import LINES
 
 Work: TypeAlias = Callable[[], None]
+SECONDS = 0.03
+
 T = TypeVar("T")
 Verdict: TypeAlias = Literal["met", "missed"]
 
@@ -135,17 +137,15 @@ def compare(
     operations: int = 1,
     baseline_operations: int | None = None,
     rounds: int = 15,
-    seconds: float = 0.03,
 ) -> Row:
     """Time two pieces of pure work in turns; the row is in microseconds per operation.
 
     Args:
         operations: how many operations one call of ``subject`` makes.
         baseline_operations: the same of ``baseline``; None for as many.
-        rounds: pairs.
-        seconds: CPU time of one half of a pair, about.
+        rounds: pairs, each half of about `SECONDS` of CPU time.
     """
-    mine, theirs = _calibrated(subject, seconds), _calibrated(baseline, seconds)
+    mine, theirs = _calibrated(subject, SECONDS), _calibrated(baseline, SECONDS)
     subject_unit = 1e6 / (mine * operations)
     baseline_unit = 1e6 / (theirs * (operations if baseline_operations is None else baseline_operations))
     subjects, baselines = alternate(

@@ -1,13 +1,16 @@
 """The table of the benchmarks: verdicts, ratios, and what it says of what was not measured."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from benchmarks import report
+from benchmarks import footprint, growth, harness, inbound, instructions, network, pure, report, uplinks
+from benchmarks.children import server, spent
 from benchmarks.harness import Row, alternate, paired, single
 from benchmarks.targets import LINES
+from clawproto.wire import json_backend
 
 
 @pytest.mark.parametrize(
@@ -97,3 +100,61 @@ def test_the_json_holds_what_the_table_shows(tmp_path: Path) -> None:
 def test_a_target_belongs_to_a_line() -> None:
     with pytest.raises(ValueError, match="no such line"):
         single("g", "idle", "kB", [1.5]).held_to("no such line", 2.0)
+
+
+# --- the benchmarks themselves, at a size at which their figures mean nothing --------------------------------------
+
+
+def _lines(rows: list[Row]) -> set[str]:
+    return {row.target.line for row in rows if row.target is not None}
+
+
+def test_frames_and_commands_of_every_kind_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "SECONDS", 0.0001)
+    rows = [*inbound.inbound(1), *inbound.decode(1), *uplinks.encode(1)]
+    readers = 2 if json_backend.name == "msgspec" else 1
+    per_line = Counter(row.target.line for row in rows if row.target is not None)
+    assert per_line == Counter(inbound=6 * readers, decode=5 * (readers - 1), encode=4)
+    assert all(row.ratio is not None and row.ratio > 0 and row.rounds == 1 for row in rows)
+
+
+def test_growth_is_measured_on_sessions_that_have_seen_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "MANY_SEEN", 300)
+    monkeypatch.setattr(growth, "MANY_PENDING", 50)
+    monkeypatch.setattr(growth, "STRETCHES", 1)
+    assert _lines(list(growth.growth(1))) == {"frame growth", "send growth"}
+
+
+def test_what_the_core_holds_of_a_session_is_measured() -> None:
+    assert _lines(list(footprint.state(1))) == {"state"}
+
+
+@pytest.mark.integration
+def test_drivers_are_measured_against_bare_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(network, "MESSAGES", 20)
+    monkeypatch.setattr(network, "TRIPS", 3)
+    rows = list(network.drivers(1))
+    assert _lines(rows) == {"rate", "trip"}
+    assert {row.name for row in rows if row.target is not None and row.target.line == "trip"} >= {"asyncio", "trio"}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("what", ["step", "message", "socket asyncio", "socket trio", "ack asyncio", "ack trio"])
+def test_a_fresh_interpreter_gets_to_its_first_deed(what: str) -> None:
+    with server() as url:
+        rest = [f"{url}/echo"] if what.startswith("ack") else []
+        assert spent("-m", "benchmarks.first", *what.split(), *rest).cpu_seconds > 0
+
+
+def test_the_peak_of_a_program_is_its_own() -> None:
+    ballast = bytearray(64 << 20)
+    peak = spent("-c", "pass").peak_bytes
+    assert 1 << 20 < peak < len(ballast)
+
+
+def test_a_hot_path_can_be_profiled(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "hot_paths", lambda: iter([("ping and pong", pure.heartbeat()[0], 1)]))
+    assert instructions.profile("ping and pong") == 0
+    assert "session.step" in capsys.readouterr().out
+    assert instructions.profile("no such path") == 2
+    assert "ping and pong" in capsys.readouterr().err
