@@ -13,12 +13,14 @@ from benchmarks import frames
 from benchmarks.harness import Row, Work, compare
 from benchmarks.pure import COUNT
 from benchmarks.sessions import moment, ready
-from clawproto.effects import SendFrame
-from clawproto.events import Send, SetTyping
+from clawproto.config import Config
+from clawproto.effects import Keep, SendFrame
+from clawproto.events import Kept, Send, SetTyping
 from clawproto.json_types import Json
 from clawproto.session import Session
 
 LIMIT = 1.2
+DICT = "json.dumps of the same dict"
 NOW = moment(1_000)
 
 Fragments: TypeAlias = tuple[Mapping[str, Json], ...]
@@ -62,6 +64,25 @@ def encoding(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
     return lambda: encode(len), texts
 
 
+def _kept(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
+    """The same with a message store that is ready at once: each send is written down before it may leave."""
+    state, _ = ready(config=Config(seed=bytes(16), keep_sends=True))
+
+    def encode(note: Callable[[str], object]) -> None:
+        session = Session.of(state)
+        for command in commands:
+            effects = session.handle(command, NOW)
+            kept = [effect.operation for effect in effects if isinstance(effect, Keep)]
+            for effect in session.handle(Kept(*kept), NOW):
+                if isinstance(effect, SendFrame):
+                    note(effect.text)
+
+    texts: list[str] = []
+    encode(texts.append)
+    assert len(texts) == len(commands), "one frame a command"
+    return lambda: encode(len), texts
+
+
 def dumping(texts: Sequence[str]) -> Work:
     values = [json.loads(text) for text in texts]
 
@@ -84,7 +105,8 @@ def encode(rounds: int) -> Iterator[Row]:
     """Microseconds per command."""
     for name, commands in samples():
         work, texts = encoding(commands)
-        row = compare(
-            "encode", name, work, "json.dumps of the same dict", dumping(texts), operations=COUNT, rounds=rounds
-        )
+        row = compare("encode", name, work, DICT, dumping(texts), operations=COUNT, rounds=rounds)
         yield row.held_to("encode", LIMIT)
+    work, texts = _kept(_texts(700))
+    name = "message.send, 700 bytes, handed to a message store first"
+    yield compare("encode", name, work, DICT, dumping(texts), operations=COUNT, rounds=rounds)
