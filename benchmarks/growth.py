@@ -58,6 +58,7 @@ class Sending:
         self._session = Session.of(state)
         self._sent = 0
         self.send(self._commands(pending))
+        assert self.pending == pending, "and whoever asks has the whole state put together"
 
     def _commands(self, count: int) -> list[Send]:
         first = self._sent + 1
@@ -102,7 +103,6 @@ def growth(rounds: int) -> Iterator[Row]:
     row = paired("growth", name, f"{FEW_SEEN} seen", "µs", aged, young)
     yield row.held_to("frame growth", LIMIT)
     busy = Sending(MANY_PENDING)
-    assert busy.pending == MANY_PENDING
     many, few = alternate(lambda: _mean(busy.seconds), lambda: _mean(Sending(FEW_PENDING).seconds), rounds)
     assert busy.pending == MANY_PENDING
     row = paired("growth", "message.send, one word", f"{FEW_PENDING} pending", "µs", many, few)
