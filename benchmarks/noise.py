@@ -20,7 +20,7 @@ def noise(rounds: int) -> Iterator[Row]:
         json.loads(text)
 
     yield compare(GROUP, "json.loads, processor time", loads, ITSELF, loads, rounds=rounds)
-    mine, theirs = alternate(lambda: importing(ATTRS), lambda: importing(ATTRS), rounds)
+    mine, theirs = alternate(lambda: importing(f"import {ATTRS}"), lambda: importing(f"import {ATTRS}"), rounds)
     yield paired(GROUP, f"import {ATTRS}, processor time", ITSELF, "ms", mine, theirs)
     with server() as url:
         flood, trips = bare_flood(dial_asyncio), bare_trips(dial_asyncio)
