@@ -17,8 +17,7 @@ inbox, and arms its timer with `Engine.next_deadline`. A driver for another loop
 conformance suite in ``clawproto.testing``.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from clawproto import app_events
@@ -47,6 +46,7 @@ from clawproto.engine_parts import (
     Link as Link,
     Observer as Observer,
     Outgoing as Outgoing,
+    Queue as Queue,
     SessionLike as SessionLike,
     StoreJob as StoreJob,
 )
@@ -93,7 +93,43 @@ class Engine:
         keeps_messages: there is a message store (`clawproto.keeper`); the session has `Config.keep_sends` then.
         policy: the session's; for the commits.
         on_notice: called with everything for the application but messages, as it comes; must not raise.
+
+    Attributes:
+        has_work: since a driver has last set this to False, something has happened for which it must look at the
+            queues, at `may_read` or at `is_finished`. It stays False for the steps that a driver sees most: a message
+            has come for the application, or was settled. `Keeper.commits` and `next_deadline` count in any case.
     """
+
+    __slots__ = (
+        "_flights",
+        "_last_command",
+        "_logout_told",
+        "_now",
+        "_observer",
+        "_on_notice",
+        "_started",
+        "_unsaved",
+        "_waiters",
+        "aborts",
+        "accepted",
+        "credentials_needed",
+        "has_work",
+        "http_jobs",
+        "is_shut",
+        "keeper",
+        "links",
+        "logged_out",
+        "mailbox",
+        "on_step",
+        "openings",
+        "paused",
+        "quarantined",
+        "received",
+        "rejected",
+        "session",
+        "stopped",
+        "store_jobs",
+    )
 
     def __init__(
         self,
@@ -111,10 +147,10 @@ class Engine:
         self.session = session
         self.on_step = on_step
         self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, self._settle)
-        self.store_jobs: deque[StoreJob] = deque()
-        self.http_jobs: deque[HttpJob] = deque()
-        self.openings: deque[Open] = deque()
-        self.aborts: deque[int] = deque()
+        self.store_jobs: Queue[StoreJob] = Queue()
+        self.http_jobs: Queue[HttpJob] = Queue()
+        self.openings: Queue[Open] = Queue()
+        self.aborts: Queue[int] = Queue()
         self.links: dict[int, Link] = {}
         self.paused = False
         self.stopped = False
@@ -124,7 +160,8 @@ class Engine:
         self.rejected = 0
         self.received = 0  # messages, repeats included
         self.accepted = 0  # sends
-        self.quarantined: deque[FrameRejected] = deque(maxlen=QUARANTINE)
+        self.has_work = False
+        self.quarantined: list[FrameRejected] = []
         self._logout_told: app_events.LoggedOut | None = None
         self.keeper: Keeper | None = None
         if keeps_messages:
@@ -135,7 +172,7 @@ class Engine:
         self._started = False
         self._last_command = 0
         self._waiters: dict[int, Callable[[Result], None]] = {}
-        self._flights: set[int] = set()
+        self._flights: list[int] = []
         self._unsaved: int | None = None
 
     # --- feeding ---
@@ -153,7 +190,7 @@ class Engine:
         if self.keeper is not None:
             self.keeper.advance(self._now())
         if not self.paused and self.mailbox.is_full and self._started and not self.stopped:
-            self.paused = True
+            self.paused = self.has_work = True
             self._step(ReceiverPaused())
         self.on_step()
 
@@ -167,6 +204,7 @@ class Engine:
         """The message store has answered to `Keeper.commits`."""
         if self.keeper is None or self.is_shut:
             return
+        self.has_work = True
         self.keeper.report(report, self._now(), is_stopped=self.stopped)
         self._read_on()
         self._finish_step()
@@ -194,13 +232,38 @@ class Engine:
     def receive(self, generation: int, data: str | bytes) -> None:
         """Feed a frame. Frames of a dropped socket go nowhere, and so does what a closing socket still brings while the
         inbox is full: it was not acknowledged and comes again."""
-        link = self.links.get(generation)
-        if link is not None and not (link.closing and self.paused):
-            self.handle(FrameReceived(generation, data))
+        _ = self.receive_all(generation, (data,), even_if_full=True)
+
+    def receive_all(self, generation: int, frames: Sequence[str | bytes], *, even_if_full: bool = False) -> int:
+        """As `receive`, for frames that came together: they have one instant. ``on_step`` is called at the end, and
+        after each of them that leaves something to do.
+
+        Returns:
+            How many were taken; fewer, if `may_read` has become false, so that the others should be fed later.
+        """
+        link, now, owed = self.links.get(generation), self._now(), False
+        for taken, data in enumerate(frames):
+            if link is None:
+                break
+            if self.paused:
+                if link.closing:
+                    continue
+                if not (even_if_full or self.may_read(generation)):
+                    if owed:
+                        self._finish_step()
+                    return taken
+            self._step(FrameReceived(generation, data), now)
+            owed = not (self.has_work or self.mailbox.is_full)
+            if not owed:
+                self._finish_step()
+                link, now = self.links.get(generation), self._now()
+        if owed:
+            self._finish_step()
+        return len(frames)
 
     def shut(self) -> None:
         """No more steps: whatever still waits is told that the session has stopped. Harmless when repeated."""
-        self.stopped = self.is_shut = True
+        self.stopped = self.is_shut = self.has_work = True
         waiters, self._waiters = self._waiters, {}
         for resolve in waiters.values():
             resolve(StoppedResult())
@@ -212,7 +275,7 @@ class Engine:
         event = self.mailbox.take()
         if isinstance(event, app_events.LoggedOut):
             self._logout_told = event
-        if self._read_on():
+        if self.paused and self._read_on():
             self._finish_step()
         return event
 
@@ -229,8 +292,12 @@ class Engine:
         message = event if isinstance(event, app_events.MessageReceived) else None
         name, excerpt = (None, "") if message is None else (message.event, message.text[:EXCERPT_LIMIT])
         rejection = FrameRejected(name, problem, excerpt, self.rejected, message=message)
-        self.quarantined.append(rejection)
+        self._quarantine(rejection)
         return rejection
+
+    def _quarantine(self, rejection: FrameRejected) -> None:
+        self.quarantined.append(rejection)
+        del self.quarantined[:-QUARANTINE]
 
     def _unstorable(self, event: AppEvent, problem: str) -> FrameRejected:
         rejection = self._rejection(event, problem)
@@ -241,7 +308,7 @@ class Engine:
         """Read on once there is room; whether it came to that."""
         if not (self.paused and self.mailbox.is_drained):
             return False
-        self.paused = False
+        self.paused, self.has_work = False, True
         if not self.stopped:
             self._step(ReceiverResumed())
         return True
@@ -255,7 +322,8 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """Monotonic milliseconds at which to feed a `Tick`; None: nothing is awaited."""
-        return earliest(self.session.next_deadline(), None if self.keeper is None else self.keeper.deadline)
+        deadline = self.session.next_deadline()
+        return deadline if self.keeper is None else earliest(deadline, self.keeper.deadline)
 
     def may_read(self, generation: int) -> bool:
         """Whether the reader of this socket should ask for the next frame. A full inbox holds up neither a handshake,
@@ -283,15 +351,17 @@ class Engine:
             self._step(Settle(delivery))
         else:
             self.keeper.handled(delivery)
-        self._read_on()
+        if self.paused:
+            self._read_on()
         self._finish_step()
 
     def _notice(self, event: AppEvent) -> None:
         self.mailbox.put(event, None, _SMALL)
         self._on_notice(event)
 
-    def _step(self, event: Event) -> None:
-        now = self._now()
+    def _step(self, event: Event, now: Instant | None = None) -> None:
+        if now is None:
+            now = self._now()
         effects = self.session.handle(event, now)
         if self._observer is not None:  # before the effects, which may lead to further steps
             self._observer(now, event, effects, self.session.state)
@@ -302,17 +372,22 @@ class Engine:
         else:
             size = _SMALL
             if not isinstance(event, Settle):
+                self.has_work = True
                 self._note(event)
         for effect in effects:
             if isinstance(effect, Emit):
                 self._emit(effect.event, effect.delivery, size)
+            elif isinstance(effect, Resolve):
+                self._resolve(effect.command, effect.result)
             else:
+                self.has_work = True
                 self._sort(effect)
 
     def _emit(self, event: AppEvent, delivery: int | None, size: int) -> None:
         if isinstance(event, app_events.MessageReceived):
             self.received += 1
         else:
+            self.has_work = True
             self._note_status(event)
             self._on_notice(event)
         if self.keeper is None:
@@ -331,7 +406,8 @@ class Engine:
             case OpenFailed(generation) | Closed(generation):
                 self.links.pop(generation, None)
             case HttpAnswered(request) | HttpFailed(request):
-                self._flights.discard(request)
+                if request in self._flights:
+                    self._flights.remove(request)
             case Stored(operation) | StoreConflicted(operation):
                 if operation == self._unsaved:
                     self._unsaved = None
@@ -343,19 +419,11 @@ class Engine:
             case SendFrame(generation):
                 if (link := self.links.get(generation)) is not None:
                     link.outgoing.append(effect)
-            case Emit():
-                pass  # has been handed on
+            case Emit() | Resolve():
+                pass  # have been handed on
             case Keep():
                 assert self.keeper is not None, "Config.keep_sends needs an engine that keeps messages"
                 self.keeper.keep(effect)
-            case Resolve(command, result):
-                if isinstance(result, Receipt):
-                    self.accepted += 1
-                elif isinstance(result, Paired):
-                    self._forget_logout()
-                resolve = self._waiters.pop(command, None)
-                if resolve is not None:
-                    resolve(result)
             case Open(generation):
                 self.links[generation] = Link(generation)
                 self.openings.append(effect)
@@ -373,17 +441,27 @@ class Engine:
                 self.store_jobs.append(effect)
             case RequestRefresh(request) | RequestHttp(request):
                 if isinstance(effect, RequestRefresh) or effect.purpose == "pairing":
-                    self._flights.add(request)
+                    self._flights.append(request)
                 self.http_jobs.append(effect)
             case Swap():
                 self._forget_logout()
             case _:
                 assert_never(effect)
 
+    def _resolve(self, command: int, result: Result) -> None:
+        if isinstance(result, Receipt):
+            self.accepted += 1
+        elif isinstance(result, Paired):
+            self.has_work = True
+            self._forget_logout()
+        resolve = self._waiters.pop(command, None)
+        if resolve is not None:
+            resolve(result)
+
     def _note_status(self, event: AppEvent) -> None:
         if isinstance(event, FrameRejected):
             self.rejected += 1
-            self.quarantined.append(event)
+            self._quarantine(event)
         elif isinstance(event, app_events.CredentialsNeeded):
             self.credentials_needed = True
         elif isinstance(event, app_events.LoggedOut):

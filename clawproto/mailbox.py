@@ -5,7 +5,6 @@ by asking for the next event (``auto``), or, if it is a message, by saying so (`
 again after the next connect, so delivery is at least once (R2-9, R1-1).
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -19,25 +18,27 @@ SettleMode: TypeAlias = Literal["auto", "explicit"]
 
 # News about the session itself: while the queue is full, a new one displaces the oldest, so that an application which
 # does not listen for days cannot fill the memory. Everything else arrives by frames, which stop while it is full.
-_STATUS = (
-    app_events.Ready,
-    app_events.ReplayFinished,
-    app_events.Disconnected,
-    app_events.TakenOver,
-    app_events.HandshakeRefused,
-    app_events.TokensRotated,
-    app_events.RefreshDelayed,
-    app_events.SaveAlarm,
-    app_events.SaveRecovered,
-    app_events.MessagesUnsaved,
-    app_events.MessagesSaved,
-    app_events.ClockSkewed,
-    app_events.TokenNotNewer,
-    app_events.ChatGated,
-    app_events.ChatUngated,
-    app_events.FrameRejected,
-    app_events.TypingChanged,
-    app_events.PresenceChanged,
+_STATUS = frozenset(
+    (
+        app_events.Ready,
+        app_events.ReplayFinished,
+        app_events.Disconnected,
+        app_events.TakenOver,
+        app_events.HandshakeRefused,
+        app_events.TokensRotated,
+        app_events.RefreshDelayed,
+        app_events.SaveAlarm,
+        app_events.SaveRecovered,
+        app_events.MessagesUnsaved,
+        app_events.MessagesSaved,
+        app_events.ClockSkewed,
+        app_events.TokenNotNewer,
+        app_events.ChatGated,
+        app_events.ChatUngated,
+        app_events.FrameRejected,
+        app_events.TypingChanged,
+        app_events.PresenceChanged,
+    )
 )
 
 
@@ -74,12 +75,30 @@ class Mailbox:
         displaced: how many events about the session made room for newer ones.
     """
 
+    __slots__ = (
+        "_bytes",
+        "_count",
+        "_events",
+        "_handed_out",
+        "_items",
+        "_mode",
+        "_next",
+        "_settle",
+        "_size",
+        "ahead",
+        "ahead_size",
+        "displaced",
+        "settler",
+    )
+
     def __init__(self, limit: InboxLimit, mode: SettleMode, settle: Callable[[int], None]) -> None:
         self._events = limit.events
         self._bytes = limit.size
         self._mode = mode
         self._settle = settle
-        self._items: deque[_Item] = deque()
+        self._items: list[_Item] = []  # not a deque, which takes 760 bytes while it is empty
+        self._next: list[_Item] = []  # before those, the oldest last
+        self._count = 0  # those that wait, and those that were handed out and are not settled
         self._size = 0
         self.ahead = 0
         self.ahead_size = 0
@@ -88,39 +107,44 @@ class Mailbox:
         self.displaced = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._items) + len(self._next)
 
     @property
     def is_full(self) -> bool:
         """At or above the high watermark. What was handed out and is not settled counts as well: it is not acknowledged
         either, and the hub kicks whoever owes it too many acks (R2-25)."""
-        unsettled = len(self._items) + len(self._handed_out) + self.ahead
-        return unsettled >= self._events or self._size + self.ahead_size >= self._bytes
+        return self._count + self.ahead >= self._events or self._size + self.ahead_size >= self._bytes
 
     @property
     def is_drained(self) -> bool:
         """At or below the low watermark."""
-        unsettled = len(self._items) + len(self._handed_out) + self.ahead
-        return unsettled * 2 <= self._events and (self._size + self.ahead_size) * 2 <= self._bytes
+        return (self._count + self.ahead) * 2 <= self._events and (self._size + self.ahead_size) * 2 <= self._bytes
 
     def put(self, event: AppEvent, delivery: int | None, size: int) -> None:
         """Queue an event; never refuses, since whoever fills the queue is told to stop reading."""
-        if isinstance(event, _STATUS) and self.is_full:
+        if type(event) in _STATUS and self.is_full:
             self._displace()
         self._items.append(_Item(event, delivery, size))
+        self._count += 1
         self._size += size
 
     def take(self) -> AppEvent | None:
         """Hand out the oldest event, or None."""
-        if not self._items:
-            return None
-        item = self._items.popleft()
+        if not self._next:
+            if not self._items:
+                return None
+            self._items, self._next = self._next, self._items
+            self._next.reverse()
+        item = self._next.pop()
+        event = item.event
         self._size -= item.size
         if item.delivery is not None:
-            self._handed_out[id(item.event)] = item
-        if isinstance(item.event, app_events.MessageReceived):
-            object.__setattr__(item.event, "_settler", self.settler)
-        return item.event
+            self._handed_out[id(event)] = item
+        else:
+            self._count -= 1
+        if isinstance(event, app_events.MessageReceived):
+            object.__setattr__(event, "_settler", self.settler)
+        return event
 
     def number_of(self, event: AppEvent) -> int | None:
         """The number of an event that was handed out and is not settled; None if it has none."""
@@ -132,7 +156,7 @@ class Mailbox:
         that holds for everything but messages, so that nobody holds up the stream by overlooking a signal."""
         if not self._handed_out:
             return
-        for key, item in list(self._handed_out.items()):
+        for key, item in tuple(self._handed_out.items()):
             if self._mode == "auto" or not isinstance(item.event, app_events.MessageReceived):
                 del self._handed_out[key]
                 self._report(item)
@@ -144,13 +168,15 @@ class Mailbox:
             self._report(item)
 
     def _report(self, item: _Item) -> None:
+        self._count -= 1
         if item.delivery is not None:
             self._settle(item.delivery)
 
     def _displace(self) -> None:
-        for index, item in enumerate(self._items):
-            if isinstance(item.event, _STATUS):
-                del self._items[index]
-                self._size -= item.size
-                self.displaced += 1
-                return
+        for items, order in ((self._next, reversed(range(len(self._next)))), (self._items, range(len(self._items)))):
+            for index in order:
+                if type(items[index].event) in _STATUS:
+                    self._count -= 1
+                    self._size -= items.pop(index).size
+                    self.displaced += 1
+                    return

@@ -386,3 +386,100 @@ def test_the_deadline_is_the_sessions() -> None:
     session = Scripted()
     session.deadline = 42
     assert make(session).next_deadline() == 42
+
+
+def test_frames_that_came_together_are_one_batch_with_one_instant() -> None:
+    session, steps, readings = Scripted(), list[int](), list[Instant]()
+    session.on(Start, Open(1, "ws://hub/ws", 1))
+    for number in range(3):
+        session.on(events.FrameReceived, Emit(message(number), number))
+
+    def read() -> Instant:
+        readings.append(Instant(0, len(readings)))
+        return readings[-1]
+
+    engine = Engine(session, now=read)
+    engine.handle(Start(CREDENTIALS))
+    engine.has_work = False
+    engine.on_step = lambda: steps.append(len(engine.mailbox))
+    readings.clear()
+    assert engine.receive_all(1, [b"a", b"b", b"c"]) == 3
+    assert steps == [3]
+    assert len(readings) == 1
+    assert not engine.has_work
+
+
+def test_a_frame_that_leaves_work_is_looked_after_before_the_next() -> None:
+    session, steps = Scripted(), list[int]()
+    session.on(Start, Open(1, "ws://hub/ws", 1))
+    session.on(events.FrameReceived, SendFrame(1, "x", "ping"))
+
+    def look() -> None:
+        engine.has_work = False
+        steps.append(session.count(events.FrameReceived))
+
+    engine = Engine(session, now=lambda: Instant(0, 0), on_step=look)
+    engine.handle(Start(CREDENTIALS))
+    steps.clear()
+    assert engine.receive_all(1, [b"a", b"b"]) == 2
+    assert steps == [1, 2]
+
+
+@pytest.mark.rule("R2-25")
+def test_a_batch_ends_where_the_inbox_is_full_and_goes_on_later() -> None:
+    session = Scripted()
+    session.on(Start, Open(1, "ws://hub/ws", 1))
+    for number in range(4):
+        session.on(events.FrameReceived, Emit(message(number), number))
+    engine = make(session, limit=InboxLimit(events=2))
+    frames = [b"a", b"b", b"c", b"d"]
+    assert engine.receive_all(1, frames) == 2
+    assert engine.paused and not engine.may_read(1)
+    assert engine.receive_all(1, frames[2:]) == 0
+    engine.take()
+    engine.take()
+    engine.mailbox.settle_handed_out()
+    assert engine.may_read(1)
+    assert engine.receive_all(1, frames[2:]) == 2
+
+
+@pytest.mark.rule("CLOSE-12")
+def test_a_batch_for_a_closing_socket_goes_nowhere_while_the_inbox_is_full() -> None:
+    session = Scripted()
+    session.on(Start, Open(1, "ws://hub/ws", 1))
+    session.on(events.FrameReceived, Emit(message(1), 1))
+    session.on(events.Tick, Reconnect(1, "rotated"))
+    engine = make(session, limit=InboxLimit(events=1))
+    engine.receive(1, b"a")
+    engine.handle(events.Tick())
+    assert engine.receive_all(1, [b"b", b"c"]) == 2
+    assert session.count(events.FrameReceived) == 1
+
+
+def test_a_batch_ends_with_its_socket() -> None:
+    session = Scripted()
+    session.on(Start, Open(1, "ws://hub/ws", 1))
+    session.on(events.FrameReceived, Abort(1))
+    engine = make(session)
+    assert engine.receive_all(1, [b"a", b"b"]) == 2
+    assert engine.receive_all(9, [b"a"]) == 1
+    assert session.count(events.FrameReceived) == 1
+
+
+def test_work_is_told_for_all_but_messages_and_their_settling() -> None:
+    session = Scripted()
+    session.on(Start, Open(1, "ws://hub/ws", 1))
+    session.on(events.FrameReceived, Emit(message(1), 1))
+    session.on(events.FrameReceived, Emit(READY))
+    engine = make(session)
+    assert engine.has_work
+    engine.has_work = False
+    engine.receive(1, b"a")
+    assert engine.take() is not None
+    engine.mailbox.settle_handed_out()
+    assert not engine.has_work
+    engine.receive(1, b"b")
+    assert engine.has_work
+    engine.has_work = False
+    engine.handle(Stop())
+    assert engine.has_work

@@ -10,6 +10,8 @@ from clawproto_asyncio._driver import Driver
 from clawproto_io.actions import Actions
 from clawproto_io.setup import Parts
 
+STREAK = 64  # events handed out in a row before others get their turn
+
 
 class Client(Actions):
     """One session. Made by `clawproto_asyncio.connect`; every method is for tasks of the same loop.
@@ -23,6 +25,7 @@ class Client(Actions):
         self._driver = driver
         self._room = asyncio.Semaphore(parts.send_limit)
         self._iterating = False
+        self._streak = 0
 
     def __aiter__(self) -> "Client":
         """The client itself: there is one stream of events."""
@@ -40,8 +43,13 @@ class Client(Actions):
             raise RuntimeError("another task is iterating over this client")
         self._iterating = True
         try:
+            self._streak += 1
+            if self._streak > STREAK:
+                self._streak = 0
+                await asyncio.sleep(0)
             self._engine.mailbox.settle_handed_out()
             while (event := self._next_event()) is None:
+                self._streak = 0
                 self._driver.arrived.clear()
                 await self._driver.arrived.wait()
             return event

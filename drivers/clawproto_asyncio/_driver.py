@@ -1,33 +1,30 @@
-"""The asynchronous half of the asyncio driver: tasks around one `clawproto.engine.Engine`.
+"""The asynchronous half of the asyncio driver: tasks and callbacks around one `clawproto.engine.Engine`.
 
 Rules: REF-48, REF-10, REF-32, CLOSE-12, HB-2, HB-8, AUTH-2::
 
-    supervisor ──┬── timer           one; feeds Tick
-                 ├── store           one; saves one after the other
-                 ├── messages        one, if there is a message store; its commits never hold up a save
-                 ├── HTTP            one task a request
-                 └── socket          one a generation: opens, then reads; with a writer of its own
+    supervisor, a task ──┬── timer      a callback of the loop, one; feeds Tick
+                         ├── store      a task while there is something to save; one save after the other
+                         ├── messages   the same for the message store; its commits never hold up a save
+                         ├── HTTP       one task a request
+                         └── socket     one a generation: a task while it is being opened, callbacks from then on
 
-None of them belongs to a caller. They are guarded against the end of ``asyncio.run``, which is why there is no
-TaskGroup here: its children are plain tasks, and would be cancelled in the middle of a rotation. A cancellation that
-gets through all the same is taken for a wish to stop: each task reports what it was doing as failed.
+A session with nothing to do holds one task, one timer and its socket. None of the tasks belongs to a caller. They are
+guarded against the end of ``asyncio.run``, which is why there is no `asyncio.TaskGroup` here: its children are plain
+tasks, and would be cancelled in the middle of a rotation. A cancellation that gets through all the same is taken for a
+wish to stop: each task reports what it was doing as failed.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from functools import partial
-from typing import assert_never
+from collections.abc import Sequence
 
-from websockets.asyncio.client import ClientConnection
-from websockets.exceptions import ConnectionClosed
-
-from clawproto.effects import Close, Open, Reconnect, SendFrame
+from clawproto.effects import Open
 from clawproto.engine import HttpJob, Link
 from clawproto.errors import DriverFailed, RotationUnsaved, SessionTakenOver
-from clawproto.events import Closed, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
+from clawproto.events import Closed, Event, HttpReport, Opened, OpenFailed, Start, Stop, StoreReport, Tick
 from clawproto.keeper import CommitFailed, CommitReport, Keeper
-from clawproto_asyncio._sockets import log as log, open_websocket
-from clawproto_asyncio._tasks import GuardedTask
+from clawproto_asyncio._signal import Signal
+from clawproto_asyncio._sockets import Connection, log as log, open_websocket
+from clawproto_asyncio._tasks import GuardedTask, TaskGroup, callback_context
 from clawproto_io.jobs import (
     interrupted_commit,
     interrupted_request,
@@ -38,7 +35,7 @@ from clawproto_io.jobs import (
 )
 from clawproto_io.lease import Lease
 from clawproto_io.setup import Parts
-from clawproto_io.sockets import NO_CLOSE_FRAME, NORMAL_CLOSURE, closing_of, cut_reason, describe_failure
+from clawproto_io.sockets import describe_failure
 from clawproto_io.stores.base import MessageStore
 from clawproto_io.throttle import turn_of
 
@@ -48,24 +45,50 @@ LONGEST_SLEEP_MS = 3_600_000  # the timer looks again at least this often (TOK-1
 class Driver:
     """Runs one session. Everything public is called from the loop's thread."""
 
+    __slots__ = (
+        "_armed_ms",
+        "_context",
+        "_cut",
+        "_filing",
+        "_finished",
+        "_loop",
+        "_opens_sockets",
+        "_parted",
+        "_parts",
+        "_sockets",
+        "_stopping",
+        "_storing",
+        "_supervisor",
+        "_tasks",
+        "_timer",
+        "_unsaved",
+        "arrived",
+        "changed",
+        "engine",
+        "failure",
+        "taken_over",
+    )
+
     def __init__(self, parts: Parts, *, opens_sockets: bool = True) -> None:
         self.engine = parts.engine
         self.engine.on_step = self._after_step
         self.failure: BaseException | None = None
         self.taken_over = False
-        self.arrived = asyncio.Event()  # something for whoever iterates
-        self.changed = asyncio.Event()  # something for whoever waits to be ready
+        self.arrived = Signal()  # something for whoever iterates
+        self.changed = Signal()  # something for whoever waits to be ready
         self._parts = parts
         self._opens_sockets = opens_sockets
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[GuardedTask] = set()
+        self._tasks = TaskGroup("clawproto", self.stop, self._fail)
         self._sockets: dict[int, _Socket] = {}
-        self._store_work = asyncio.Event()
-        self._message_work = asyncio.Event()
-        self._rearm = asyncio.Event()
+        self._storing = False
+        self._filing = False
+        self._context = callback_context()
+        self._timer: asyncio.TimerHandle | None = None
         self._armed_ms: int | None = None
-        self._stopping = asyncio.Event()
-        self._finished = asyncio.Event()
+        self._stopping = Signal()
+        self._finished = Signal()
+        self._parted = Signal()  # a socket is gone
         self._supervisor: GuardedTask | None = None
         self._unsaved = False
         self._cut = False
@@ -74,13 +97,9 @@ class Driver:
 
     def start(self, start: Start) -> None:
         """Begin. Once."""
-        _ = self._spawn(self._keep_time(), "timer")
-        _ = self._spawn(self._run_store(), "store")
-        if self._parts.messages is not None and self.engine.keeper is not None:
-            _ = self._spawn(self._run_messages(self._parts.messages, self.engine.keeper), "messages")
         if self._parts.lease is not None:
-            _ = self._spawn(self._keep_lease(self._parts.lease), "lease")
-        self._supervisor = self._guard(self._supervise(), "supervisor")
+            _ = self._tasks.spawn(self._keep_lease(self._parts.lease), "lease")
+        self._supervisor = self._tasks.guard(self._supervise(), "supervisor")
         self.engine.handle(start)
 
     def stop(self) -> None:
@@ -133,41 +152,31 @@ class Driver:
             self._unsaved = True
             log.critical("the session ended before its new tokens were saved; the stored ones may be spent")
         self.engine.shut()
+        if self._timer is not None:
+            self._timer.cancel()
         self._wake()
-        while self._tasks:
-            for task in self._tasks:
-                task.end()
-            await asyncio.wait(self._tasks)
+        for socket in self._sockets.values():
+            socket.drop()
+        await self._tasks.end()
+        while self._sockets:
+            self._parted.clear()
+            await self._parted.wait()
         try:
             await self._parts.aclose()
         except Exception:
             log.exception("closing the store or the HTTP client failed")
 
-    async def _outlast(self, event: asyncio.Event) -> None:
-        while not event.is_set():
+    async def _outlast(self, signal: Signal) -> None:
+        while not signal.is_set():
             try:
-                await event.wait()
+                await signal.wait()
             except asyncio.CancelledError:
                 self.stop()
 
-    def _guard(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
-        return GuardedTask(work, loop=self._loop, name=f"clawproto {name}", on_refused=self.stop)
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
-        task = self._guard(work, name)
-        self._tasks.add(task)
-        task.add_done_callback(lambda _: self._ended(task))
-        return task
-
-    def _ended(self, task: GuardedTask) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            if not task.is_ended:
-                self.stop()
-            return
-        error = task.exception()
-        if error is not None and self.failure is None:
-            log.critical("%s failed", task.get_name(), exc_info=error)
+    def _fail(self, name: str, error: BaseException) -> None:
+        """Something has raised that must not: no more steps."""
+        if self.failure is None:
+            log.critical("%s failed", name, exc_info=error)
             self.failure = error
             self.engine.shut()
             self._stopping.set()
@@ -178,34 +187,42 @@ class Driver:
 
     def _after_step(self) -> None:
         engine = self.engine
+        if engine.has_work or engine.stopped:
+            engine.has_work = False
+            self._carry_out()
+        if engine.keeper is not None and engine.keeper.commits and not self._filing and not self._cut:
+            assert self._parts.messages is not None
+            self._filing = True
+            _ = self._tasks.spawn(self._run_messages(self._parts.messages, engine.keeper), "messages")
+        deadline = engine.next_deadline()
+        if deadline is not None and (self._armed_ms is None or deadline < self._armed_ms):
+            self._arm(deadline)
+        if len(engine.mailbox):
+            self.arrived.set()
+
+    def _carry_out(self) -> None:
+        engine, spawn = self.engine, self._tasks.spawn
         while engine.openings:
             opening = engine.openings.popleft()
             link = engine.links.get(opening.generation)
-            if link is not None and self._opens_sockets:
-                socket = self._sockets[opening.generation] = _Socket(link)
-                socket.task = self._spawn(self._run_socket(opening, socket), f"socket {opening.generation}")
-                socket.task.add_done_callback(partial(self._socket_gone, opening.generation))
+            if link is not None and self._opens_sockets and not self._cut:
+                socket = self._sockets[opening.generation] = _Socket(self, link)
+                name = f"socket {opening.generation}"
+                socket.opening = spawn(self._open(opening, socket), name, callback_context())
+                socket.opening.add_done_callback(socket.opened)
         while engine.aborts:
             dropped = self._sockets.get(engine.aborts.popleft())
-            if dropped is not None and dropped.task is not None:
-                dropped.task.end()
+            if dropped is not None:
+                dropped.drop()
         while engine.http_jobs:
             job = engine.http_jobs.popleft()
-            _ = self._spawn(self._run_http(job), f"request {job.request}")
-        if engine.store_jobs:
-            self._store_work.set()
-        if engine.keeper is not None and engine.keeper.commits:
-            self._message_work.set()
+            if not self._cut:
+                _ = spawn(self._run_http(job), f"request {job.request}")
+        if engine.store_jobs and not self._storing and not self._cut:
+            self._storing = True
+            _ = spawn(self._run_store(), "store")
         for socket in self._sockets.values():
-            if socket.link.outgoing:
-                socket.work.set()
-            if engine.may_read(socket.link.generation):
-                socket.readable.set()
-            else:
-                socket.readable.clear()
-        deadline = engine.next_deadline()
-        if deadline is not None and (self._armed_ms is None or deadline < self._armed_ms):
-            self._rearm.set()
+            socket.look()
         self._wake()
         self._check_finished()
 
@@ -225,80 +242,87 @@ class Driver:
     def _is_done(self) -> bool:
         return self.engine.is_finished and not self._sockets
 
-    # --- tasks ---
+    # --- callbacks of the loop ---
 
-    async def _keep_time(self) -> None:
+    def _feed(self, event: Event, name: str) -> None:
+        try:
+            self.engine.handle(event)
+        except Exception as error:
+            self._fail(name, error)
+
+    def _arm(self, deadline: int) -> None:
+        """The timer is moved only to an earlier instant; a later deadline is noticed when it fires."""
+        if self._cut:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
         clock = self._parts.clock
-        while True:
-            deadline = self.engine.next_deadline()
-            now = clock.now().mono_ms
-            if deadline is not None and deadline <= now:
-                self.engine.handle(Tick())
-                await asyncio.sleep(0)
-                continue
-            self._armed_ms = deadline
-            self._rearm.clear()
-            delay = None if deadline is None else clock.seconds(min(deadline - now, LONGEST_SLEEP_MS))
-            try:
-                async with asyncio.timeout(delay):
-                    await self._rearm.wait()
-            except TimeoutError:
-                pass
-            except asyncio.CancelledError:
-                if self._cut:
-                    raise
-                self.stop()
+        delay = min(deadline - clock.now().mono_ms, LONGEST_SLEEP_MS)
+        self._armed_ms = deadline
+        self._timer = self._loop.call_later(clock.seconds(delay), self._fire, context=self._context)
+
+    def _fire(self) -> None:
+        self._timer = self._armed_ms = None
+        deadline = self.engine.next_deadline()
+        if deadline is not None and deadline <= self._parts.clock.now().mono_ms:
+            self._feed(Tick(), "timer")  # which arms it again
+        elif deadline is not None:
+            self._arm(deadline)
+
+    def socket_received(self, generation: int, messages: Sequence[bytes]) -> int:
+        """For `_Socket`."""
+        try:
+            return self.engine.receive_all(generation, messages)
+        except Exception as error:
+            self._fail(f"socket {generation}", error)
+            return len(messages)
+
+    def socket_gone(self, generation: int, closing: tuple[int, str] | None) -> None:
+        """For `_Socket`: it was closed, or dropped, or has never been opened."""
+        del self._sockets[generation]
+        if closing is not None and not self._cut:
+            self._feed(Closed(generation, *closing), f"socket {generation}")
+        self._parted.set()
+        self._check_finished()
+
+    # --- tasks ---
 
     async def _run_store(self) -> None:
         jobs = self.engine.store_jobs
-        while True:
-            while jobs:
-                # It stays in the queue while it is under way, so that the end waits for it.
-                job = jobs[0]
-                report: StoreReport | None
-                try:
-                    report = await run_store_job(self._parts.store, job, log)
-                except asyncio.CancelledError:
-                    if self._cut:
-                        raise
-                    self.stop()
-                    report = interrupted_save(job)
-                jobs.popleft()
-                if report is not None:
-                    self.engine.handle(report)
-                else:
-                    self._after_step()
-            self._store_work.clear()
+        while jobs:
+            # It stays in the queue while it is under way, so that the end waits for it.
+            job = jobs[0]
+            report: StoreReport | None
             try:
-                await self._store_work.wait()
+                report = await run_store_job(self._parts.store, job, log)
             except asyncio.CancelledError:
                 if self._cut:
                     raise
                 self.stop()
+                report = interrupted_save(job)
+            jobs.popleft()
+            if report is not None:
+                self.engine.handle(report)
+            else:
+                self._check_finished()
+        self._storing = False
 
     async def _run_messages(self, store: MessageStore, keeper: Keeper) -> None:
-        while True:
-            while keeper.commits:
-                commit = keeper.commits[0]
-                report: CommitReport
-                try:
-                    report = await run_commit(store, commit)
-                except asyncio.CancelledError:
-                    if self._cut:
-                        raise
-                    self.stop()
-                    report = interrupted_commit(commit)
-                if isinstance(report, CommitFailed) and report.lost:
-                    self.taken_over = True
-                    self.stop()
-                self.engine.commit_report(report)
-            self._message_work.clear()
+        while keeper.commits:
+            commit = keeper.commits[0]
+            report: CommitReport
             try:
-                await self._message_work.wait()
+                report = await run_commit(store, commit)
             except asyncio.CancelledError:
                 if self._cut:
                     raise
                 self.stop()
+                report = interrupted_commit(commit)
+            if isinstance(report, CommitFailed) and report.lost:
+                self.taken_over = True
+                self.stop()
+            self.engine.commit_report(report)
+        self._filing = False
 
     async def _run_http(self, job: HttpJob) -> None:
         report: HttpReport
@@ -311,78 +335,70 @@ class Driver:
             report = interrupted_request(job)
         self.engine.handle(report)
 
-    async def _run_socket(self, opening: Open, socket: "_Socket") -> None:
+    async def _open(self, opening: Open, socket: "_Socket") -> None:
         generation = opening.generation
         try:
             async with turn_of(self._parts.socket_gate, self._parts.clock.seconds(opening.timeout_ms // 2)):
-                websocket = await open_websocket(opening, self._parts.sockets, self._parts.clock)
+                connection = await open_websocket(opening, self._parts.sockets, self._parts.clock)
         except Exception as error:
             self.engine.handle(OpenFailed(generation, describe_failure(error)))
             return
         except asyncio.CancelledError:
-            if not socket.is_ended:
+            if not socket.is_dropped:
                 self.engine.handle(OpenFailed(generation, "interrupted"))
             raise
+        socket.connection = connection
+        connection.attach(socket)
         self.engine.handle(Opened(generation))
-        writer = self._spawn(self._write(socket, websocket), f"writer {generation}")
-        try:
-            code, reason = await self._read(socket, websocket)
-        except asyncio.CancelledError:
-            if not socket.is_ended:
-                self.engine.handle(Closed(generation, NO_CLOSE_FRAME))
-            raise
-        finally:
-            writer.end()
-            websocket.transport.abort()
-        self.engine.handle(Closed(generation, code, reason))
-
-    def _socket_gone(self, generation: int, _task: object) -> None:
-        """Not at the end of its task: one that is dropped before it has begun never gets there."""
-        del self._sockets[generation]
-        self._check_finished()
-
-    async def _read(self, socket: "_Socket", websocket: ClientConnection) -> tuple[int, str]:
-        generation = socket.link.generation
-        try:
-            while True:
-                if not socket.readable.is_set():
-                    await socket.readable.wait()
-                # As bytes, since the library would close the socket over a text that is no UTF-8 (ENV-12).
-                self.engine.receive(generation, await websocket.recv(decode=False))
-        except ConnectionClosed as error:
-            return closing_of(error)
-
-    async def _write(self, socket: "_Socket", websocket: ClientConnection) -> None:
-        outgoing = socket.link.outgoing
-        try:
-            while True:
-                while outgoing:
-                    item = outgoing.popleft()
-                    match item:
-                        case SendFrame(text=text):
-                            await websocket.send(text)
-                        case Close(code=code, reason=reason):
-                            await websocket.close(code, cut_reason(reason))
-                        case Reconnect(reason=reason):
-                            await websocket.close(NORMAL_CLOSURE, cut_reason(reason))
-                        case _:
-                            assert_never(item)
-                socket.work.clear()
-                await socket.work.wait()
-        except ConnectionClosed:
-            pass  # the reader reports it
 
 
 class _Socket:
-    """One generation, with what wakes its two tasks."""
+    """One generation: being opened, or open."""
 
-    def __init__(self, link: Link) -> None:
+    __slots__ = ("connection", "driver", "is_dropped", "link", "opening")
+
+    def __init__(self, driver: Driver, link: Link) -> None:
+        self.driver = driver
         self.link = link
-        self.task: GuardedTask | None = None
-        self.work = asyncio.Event()
-        self.readable = asyncio.Event()
+        self.opening: GuardedTask | None = None
+        self.connection: Connection | None = None
+        self.is_dropped = False
 
-    @property
-    def is_ended(self) -> bool:
-        """The driver itself has dropped it."""
-        return self.task is not None and self.task.is_ended
+    def look(self) -> None:
+        """There may be something to write, and the inbox may have become full, or have room again."""
+        connection = self.connection
+        if connection is not None:
+            if self.link.outgoing:
+                connection.write(self.link.outgoing)
+            if connection.holds and self.driver.engine.may_read(self.link.generation):
+                connection.resume()
+
+    def drop(self) -> None:
+        """Break it off. Nothing of it is reported any more."""
+        if not self.is_dropped:
+            self.is_dropped = True
+            if self.connection is not None:
+                self.connection.drop()
+            elif self.opening is not None:
+                self.opening.end()
+
+    def opened(self, _task: object) -> None:
+        """The opening task is over. Not at its own end: one that is dropped before it has begun never gets there."""
+        self.opening = None
+        if self.connection is None:
+            self.driver.socket_gone(self.link.generation, None)
+
+    # --- as the receiver ---
+
+    def received(self, messages: Sequence[bytes]) -> int:
+        """See `Receiver`."""
+        return self.driver.socket_received(self.link.generation, messages)
+
+    def writable(self) -> None:
+        """See `Receiver`."""
+        if self.connection is not None and self.link.outgoing:
+            self.connection.write(self.link.outgoing)
+
+    def closed(self, code: int, reason: str) -> None:
+        """See `Receiver`."""
+        self.driver.socket_gone(self.link.generation, None if self.is_dropped else (code, reason))

@@ -10,22 +10,18 @@ back and rotations on their way are saved.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias, Unpack
 
 from clawproto.errors import DriverFailed
 from clawproto_asyncio._client import Client
 from clawproto_asyncio._connect import connect
-from clawproto_asyncio._tasks import GuardedTask
-from clawproto_io.clock import Clock
-from clawproto_io.fleet.base import HANDLER_PATIENCE, FleetBase, SessionSettings, Setup, log
-from clawproto_io.fleet.board import FleetNews
-from clawproto_io.fleet.policy import FleetPolicy
-from clawproto_io.fleet.shares import Shard
+from clawproto_asyncio._signal import Signal
+from clawproto_asyncio._tasks import GuardedTask, TaskGroup
+from clawproto_io.fleet.base import HANDLER_PATIENCE, FleetBase, FleetSettings, log
 from clawproto_io.fleet.work import StoreDecision, failed
 from clawproto_io.stores import AccountStore
-from clawproto_io.throttle import Throttle
 
 Handler: TypeAlias = Callable[[Client, str], Awaitable[None]]
 
@@ -35,14 +31,16 @@ class Fleet(FleetBase[Client]):
 
     def __init__(
         self,
-        setup: Setup[Client],
+        accounts: AccountStore | str | os.PathLike[str],
+        handler: Handler | None,
+        settings: FleetSettings,
     ) -> None:
-        super().__init__(setup)
+        super().__init__(accounts, handler, settings)
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[GuardedTask] = set()
+        self._tasks = TaskGroup("clawproto fleet", self.stop, self._fail)
         self._sessions: dict[str, _Session] = {}
-        self._due = asyncio.Event()
-        self._departed = asyncio.Event()
+        self._due = Signal()
+        self._departed = Signal()
         self._failure: BaseException | None = None
         self._keeper: GuardedTask | None = None
 
@@ -60,8 +58,8 @@ class Fleet(FleetBase[Client]):
 
     def begin(self) -> None:
         """Once."""
-        _ = self._spawn(self._keep_time(), "timer")
-        self._keeper = self._guard(self._keep(), "keeper")
+        _ = self._tasks.spawn(self._keep_time(), "timer")
+        self._keeper = self._tasks.guard(self._keep(), "keeper")
 
     async def finish(self) -> None:
         """Stop and wait for the end, also if cancelled meanwhile: the end of every session is bounded."""
@@ -82,24 +80,9 @@ class Fleet(FleetBase[Client]):
 
     # --- tasks ---
 
-    def _guard(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
-        return GuardedTask(work, loop=self._loop, name=f"clawproto fleet {name}", on_refused=self.stop)
-
-    def _spawn(self, work: Coroutine[None, None, None], name: str) -> GuardedTask:
-        task = self._guard(work, name)
-        self._tasks.add(task)
-        task.add_done_callback(lambda _: self._ended(task))
-        return task
-
-    def _ended(self, task: GuardedTask) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            if not task.is_ended:
-                self.stop()
-            return
-        error = task.exception()
-        if error is not None and self._failure is None:
-            log.critical("%s failed", task.get_name(), exc_info=error)
+    def _fail(self, name: str, error: BaseException) -> None:
+        if self._failure is None:
+            log.critical("%s failed", name, exc_info=error)
             self._failure = error
             self._departed.set()
 
@@ -109,10 +92,7 @@ class Fleet(FleetBase[Client]):
                 await self._departed.wait()
             except asyncio.CancelledError:
                 self.stop()
-        while self._tasks:
-            for task in self._tasks:
-                task.end()
-            await asyncio.wait(self._tasks)
+        await self._tasks.end()
         if self._failure is not None:
             await self._work.depart()
         await self._close()
@@ -178,11 +158,11 @@ class Fleet(FleetBase[Client]):
     # --- decisions ---
 
     def _ask(self, decision: StoreDecision) -> None:
-        _ = self._spawn(self._carry_out(decision), type(decision).__name__)
+        _ = self._tasks.spawn(self._carry_out(decision), type(decision).__name__)
 
     def _start(self, account: str) -> None:
         session = self._sessions[account] = _Session(account)
-        session.task = self._spawn(self._hold(session), f"session {account}")
+        session.task = self._tasks.spawn(self._hold(session), f"session {account}")
 
     def _stop(self, account: str) -> None:
         session = self._sessions.get(account)
@@ -193,7 +173,7 @@ class Fleet(FleetBase[Client]):
             session.task.end()
             return
         # The iteration ends with the session; a handler that does not iterate is cancelled a little later.
-        _ = self._spawn(session.client.aclose(), f"end of {account}")
+        _ = self._tasks.spawn(session.client.aclose(), f"end of {account}")
         self._loop.call_later(HANDLER_PATIENCE, session.task.end)
 
     def _client_of(self, account: str) -> Client | None:
@@ -201,7 +181,7 @@ class Fleet(FleetBase[Client]):
         return None if session is None else session.client
 
     def _depart(self) -> None:
-        _ = self._spawn(self._leave(), "departure")
+        _ = self._tasks.spawn(self._leave(), "departure")
 
     def _soon(self, what: Callable[[], None]) -> None:
         self._loop.call_soon(what)
@@ -224,13 +204,7 @@ class _Session:
 async def fleet(
     accounts: AccountStore | str | os.PathLike[str],
     handler: Handler | None = None,
-    *,
-    shard: Shard | str | None = None,
-    fleet_policy: FleetPolicy | None = None,
-    throttle: Throttle | None = None,
-    on_news: Callable[[FleetNews], None] | None = None,
-    clock: Clock | None = None,
-    **sessions: Unpack[SessionSettings],
+    **settings: Unpack[FleetSettings],
 ) -> AsyncGenerator[Fleet]:
     """Hold the sessions of many accounts for as long as the block runs, together with all other processes that do so on
     the same store: each account has one owner, everybody owns a fair share, and what a dead process owned is owned by
@@ -243,28 +217,13 @@ async def fleet(
         handler: called for each session, with its client and the name of the account; it reads the events until there
             are no more. A session whose handler returns earlier or raises is begun again, with backoff. None: events
             are read, which settles them, and nothing else is done with them.
-        shard: take a part of the accounts only, for instance ``1/2``; None: all.
-        fleet_policy: the numbers; the same for all members.
-        throttle: how fast sockets are opened and tokens refreshed; None: the default numbers.
-        on_news: called with whatever happens; what it raises is logged.
-        clock: None: the system's.
-        sessions: settings for every session, see `connect`.
+        settings: of the fleet and of its sessions: `clawproto_io.fleet.base.FleetSettings`, `connect`.
 
     Raises:
         ValueError: a setting that cannot be.
         DriverFailed: at the end: the fleet broke.
     """
-    setup = Setup(
-        accounts=accounts,
-        handler=handler,
-        shard=shard,
-        policy=fleet_policy,
-        throttle=throttle,
-        on_news=on_news,
-        clock=clock,
-        sessions=sessions,
-    )
-    running = Fleet(setup)
+    running = Fleet(accounts, handler, settings)
     running.begin()
     try:
         yield running
@@ -276,23 +235,8 @@ async def fleet(
 async def run_fleet(
     accounts: AccountStore | str | os.PathLike[str],
     handler: Handler | None = None,
-    *,
-    shard: Shard | str | None = None,
-    fleet_policy: FleetPolicy | None = None,
-    throttle: Throttle | None = None,
-    on_news: Callable[[FleetNews], None] | None = None,
-    clock: Clock | None = None,
-    **sessions: Unpack[SessionSettings],
+    **settings: Unpack[FleetSettings],
 ) -> None:
     """`fleet`, until cancelled."""
-    async with fleet(
-        accounts,
-        handler,
-        shard=shard,
-        fleet_policy=fleet_policy,
-        throttle=throttle,
-        on_news=on_news,
-        clock=clock,
-        **sessions,
-    ) as running:
+    async with fleet(accounts, handler, **settings) as running:
         await running.wait_stopped()

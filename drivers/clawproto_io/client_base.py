@@ -135,10 +135,11 @@ class ClientBase(ABC):
             StopAsyncIteration: the session was stopped, or logged out and ``on_logout`` is ``end``.
             DriverFailed: the driver broke.
         """
-        if self._engine.logout_was_told and self._on_logout == "end":
+        engine = self._engine
+        if engine.logged_out is not None and engine.logout_was_told and self._on_logout == "end":
             raise StopAsyncIteration
-        event = self._engine.take()
-        if event is None and self._engine.is_shut:
+        event = engine.take()
+        if event is None and engine.is_shut:
             if self._failure is not None:
                 raise errors.DriverFailed from self._failure
             raise StopAsyncIteration

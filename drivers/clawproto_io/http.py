@@ -7,23 +7,29 @@ the transport tells when it starts to write the request head. Everything before 
 through a proxy) is "not sent", everything from there on is "sent".
 """
 
-import os
 import ssl
 import zlib
 from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import partial
 from logging import Filter, LogRecord, getLogger
 from types import TracebackType
 from typing import Protocol, cast
-from weakref import WeakValueDictionary
 
 import anyio
 import httpx2
 
 from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto_io.errors import HttpFailure
+from clawproto_io.http_clients import (
+    Clients,
+    Settings,
+    borrow,
+    default_context,
+    give_back,
+    new_client as new_client,
+)
 from clawproto_io.logs import logger
 
 DEFAULT_BODY_LIMIT = 8 * 1024 * 1024  # bytes
@@ -39,43 +45,14 @@ _NEVER_SENT = (
     httpx2.InvalidURL,
 )
 
-_contexts: WeakValueDictionary[tuple[bool, str | None, str | None], ssl.SSLContext] = WeakValueDictionary()
-
-
-def _default_context(trust_env: bool) -> ssl.SSLContext:
-    """The default certificate store, read once for all clients that live at the same time: it takes most of a megabyte,
-    a hundred times what a session needs otherwise."""
-    key = (trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    context = _contexts.get(key)
-    if context is None:
-        context = _contexts[key] = httpx2.create_ssl_context(trust_env=trust_env)
-    return context
-
-
-def new_client(
-    *,
-    proxy: str | httpx2.Proxy | None = None,
-    ssl_context: ssl.SSLContext | None = None,
-    headers: Mapping[str, str] | None = None,
-    trust_env: bool = True,
-) -> httpx2.AsyncClient:
-    """A client as `HttpRunner` makes one for itself, to be shared by several and closed by whoever made it. It keeps no
-    cookies and verifies certificates. Arguments as of `HttpRunner`."""
-    return httpx2.AsyncClient(
-        proxy=proxy,
-        verify=_default_context(trust_env) if ssl_context is None else ssl_context,
-        headers=headers,
-        trust_env=trust_env,
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=5.0),
-    )
-
 
 class HttpRunner:
     """Sends `clawproto.http.HttpRequest` values; any number at once.
 
     Redirects are answers like any other and never followed, since a followed one would carry the token elsewhere.
-    Cookies are not kept. An own client speaks HTTP/1.1 and takes as many connections as there are requests.
+    Cookies are not kept. Without a ready-made client it uses those of its loop, which all runners with the same
+    settings have in common (`clawproto_io.http_clients`), from the first request to `aclose`. They speak HTTP/1.1 and
+    take as many connections as there are requests.
 
     Args:
         client: a ready-made client, for instance one that is shared with the application; it is never closed here. Its
@@ -83,12 +60,12 @@ class HttpRunner:
             exception decides whether a request counts as sent. Keep its logging and event hooks free of headers.
         proxy: address of a proxy; None takes it from the environment if ``trust_env``.
         ssl_context: for servers with a private certificate authority.
-        headers: added to every request.
+        headers: added to every request; then the clients are its own.
         trust_env: whether proxies and certificate stores named in the environment count.
         body_limit: largest body of an answer, in bytes, after decompression.
 
     Raises:
-        ValueError: ``client`` together with a setting that only an own client could follow.
+        ValueError: ``client`` together with a setting that only an own client could follow; no address of a proxy.
     """
 
     def __init__(
@@ -103,8 +80,19 @@ class HttpRunner:
     ) -> None:
         if client is not None and (proxy is not None or ssl_context is not None or headers or not trust_env):
             raise ValueError("a ready-made client brings its own proxy, ssl_context, headers and trust_env")
-        self._owned = client is None
-        self._client = client or new_client(proxy=proxy, ssl_context=ssl_context, headers=headers, trust_env=trust_env)
+        self._given = client
+        self._own: Clients | None = None
+        self._shared: Clients | None = None
+        self._settings: Settings | None = None
+        if client is None:
+            context = default_context(trust_env) if ssl_context is None else ssl_context
+            if headers or isinstance(proxy, httpx2.Proxy):
+                made = partial(new_client, proxy=proxy, ssl_context=context, headers=headers, trust_env=trust_env)
+                self._own = Clients(made)
+            else:
+                if proxy is not None:
+                    httpx2.Proxy(proxy)  # complain now, not at the first request
+                self._settings = (proxy, context, trust_env)
         self._body_limit = body_limit
         self.sources: dict[int, BodySource] = {}
         getLogger("httpx2").addFilter(_quiet)
@@ -118,9 +106,23 @@ class HttpRunner:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections of an own client; leave a ready-made one alone."""
-        if self._owned:
-            await self._client.aclose()
+        """Let go of the clients; a ready-made one is left alone. The last runner of a loop closes their connections."""
+        if self._own is not None:
+            await self._own.aclose()
+        shared, self._shared = self._shared, None
+        if shared is not None and self._settings is not None:
+            await give_back(self._settings, shared)
+
+    def _client(self) -> AbstractContextManager[httpx2.AsyncClient]:
+        """For one request."""
+        if self._given is not None:
+            return nullcontext(self._given)
+        if self._own is not None:
+            return self._own.one()
+        if self._shared is None:
+            assert self._settings is not None
+            self._shared = borrow(self._settings)
+        return self._shared.one()
 
     async def send(self, http: HttpRequest, timeout_ms: int) -> HttpAnswer:
         """Send ``http`` and read the whole answer, whatever its status.
@@ -139,7 +141,8 @@ class HttpRunner:
         error: Exception | None = None  # stays None if the deadline passes
         with anyio.move_on_after(timeout_ms / 1000), _logging_off():
             try:
-                answer = await self._exchange(http, timeout_ms / 1000, wire)
+                with self._client() as client:
+                    answer = await self._exchange(client, http, timeout_ms / 1000, wire)
             except Exception as caught:
                 # Deliberately everything: a request that ended without a report would leave the session waiting.
                 error = caught
@@ -151,7 +154,9 @@ class HttpRunner:
         _log.debug("%s failed: %s", http.method, failure)
         raise failure
 
-    async def _exchange(self, http: HttpRequest, seconds: float, wire: "_Wire") -> HttpAnswer:
+    async def _exchange(
+        self, client: httpx2.AsyncClient, http: HttpRequest, seconds: float, wire: "_Wire"
+    ) -> HttpAnswer:
         named = {name.lower() for name, _ in http.headers}
         extra = [] if "accept-encoding" in named else [("accept-encoding", "identity")]
         content: bytes | AsyncGenerator[bytes] | None = http.body
@@ -159,7 +164,7 @@ class HttpRunner:
         if http.file is not None:
             content = _streamed(http.file, self.sources.get(http.file.source))
             length = [("content-length", str(len(http.file)))]
-        request = self._client.build_request(
+        request = client.build_request(
             http.method,
             http.url,
             headers=[*http.headers, *extra, *length],
@@ -169,7 +174,7 @@ class HttpRunner:
             timeout=httpx2.Timeout(seconds * 0.9, pool=seconds / 2),
             extensions={"trace": wire},
         )
-        response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
+        response = await client.send(request, stream=True, auth=None, follow_redirects=False)
         try:
             body = await _read(response, self._body_limit)
         finally:
@@ -194,12 +199,13 @@ class HttpRunner:
             extensions["sni_hostname"] = server_name
         # Not built by the client, whose own headers and cookies are for another server.
         request = httpx2.Request("GET", url, headers=dict(headers), extensions=extensions)
-        with _logging_off():
-            response = await self._client.send(request, stream=True, auth=None, follow_redirects=False)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        with self._client() as client:
+            with _logging_off():
+                response = await client.send(request, stream=True, auth=None, follow_redirects=False)
+            try:
+                yield response
+            finally:
+                await response.aclose()
 
 
 class BodySource(Protocol):

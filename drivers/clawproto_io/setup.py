@@ -3,6 +3,7 @@
 import logging
 import ssl as ssl_module
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio.to_thread
@@ -25,6 +26,7 @@ from clawproto_io.clock import Clock, SystemClock, system_seed
 from clawproto_io.http import HttpRunner
 from clawproto_io.journal import Journal
 from clawproto_io.lease import Lease
+from clawproto_io.sockets import default_tls
 from clawproto_io.stores import CredentialStore, open_store
 from clawproto_io.stores.base import HasMessages, LeaseStore, MessageStore
 from clawproto_io.throttle import Gate, Throttle
@@ -38,6 +40,7 @@ LogoutMode: TypeAlias = Literal["end", "wait"]
 PairMode: TypeAlias = Literal["refuse", "repair", "new"]
 Headers: TypeAlias = Iterable[tuple[str, str]]
 SHUTDOWN_MARGIN_MS = 5_000
+_POLICY = Policy()  # one for all sessions: it has some sixty numbers
 
 
 @frozen(kw_only=True)
@@ -57,6 +60,10 @@ class SocketOptions:
     ssl: ssl_module.SSLContext | None
     max_size: int
     close_timeout: float
+
+    def tls(self) -> ssl_module.SSLContext:
+        """What a ``wss`` socket is opened with."""
+        return default_tls() if self.ssl is None else self.ssl
 
 
 @frozen(kw_only=True)
@@ -150,7 +157,7 @@ def assemble(
         raise ValueError("send_limit must be at least 1")
     if shutdown_timeout is not None and shutdown_timeout < 0:
         raise ValueError("shutdown_timeout must not be negative")
-    policy = policy or Policy()
+    policy = policy or _POLICY
     clock = clock or SystemClock()
     opened = open_store(store)
     kept = _message_store(opened, messages)
@@ -236,13 +243,15 @@ def _guarded(log: logging.Logger, observer: Observer | None, journal: Journal | 
 
 
 def _noticing(log: logging.Logger, on_notice: Callable[[AppEvent], None] | None) -> Callable[[AppEvent], None]:
+    if on_notice is None:
+        return partial(_log_event, log)
+
     def notice(event: AppEvent) -> None:
         _log_event(log, event)
-        if on_notice is not None:
-            try:
-                on_notice(event)
-            except Exception:
-                log.exception("on_notice failed")
+        try:
+            on_notice(event)
+        except Exception:
+            log.exception("on_notice failed")
 
     return notice
 

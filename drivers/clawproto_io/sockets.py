@@ -1,7 +1,10 @@
 """What both drivers know about the WebSocket library."""
 
 import logging
+import os
+import ssl
 from typing import TYPE_CHECKING, cast
+from weakref import WeakValueDictionary
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -17,6 +20,19 @@ if TYPE_CHECKING:
     _Adapter = logging.LoggerAdapter[logging.Logger]
 else:
     _Adapter = logging.LoggerAdapter
+
+
+_contexts: WeakValueDictionary[tuple[str | None, str | None], ssl.SSLContext] = WeakValueDictionary()
+
+
+def default_tls() -> ssl.SSLContext:
+    """The system's certificates, read once for all sockets that are open at the same time. By default the library reads
+    them for each socket: most of a megabyte, and ten milliseconds of everybody's time when a hub comes back."""
+    key = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+    context = _contexts.get(key)
+    if context is None:
+        context = _contexts[key] = ssl.create_default_context()
+    return context
 
 
 class WireLogger(_Adapter):

@@ -11,6 +11,8 @@ from clawproto_io.actions import Actions
 from clawproto_io.setup import Parts
 from clawproto_trio._driver import Driver
 
+STREAK = 16  # events handed out in a row before others get their turn
+
 
 class Client(Actions):
     """One session. Made by `clawproto_trio.connect`; every method is for tasks of the same run.
@@ -22,8 +24,10 @@ class Client(Actions):
     def __init__(self, driver: Driver, parts: Parts) -> None:
         super().__init__(parts)
         self._driver = driver
-        self._room = trio.Semaphore(parts.send_limit)
+        self._send_limit = parts.send_limit
+        self._room: trio.Semaphore | None = None  # made for the first send: an agent may only listen
         self._iterating = False
+        self._streak = 0
 
     def __aiter__(self) -> "Client":
         """The client itself: there is one stream of events."""
@@ -41,9 +45,16 @@ class Client(Actions):
             raise RuntimeError("another task is iterating over this client")
         self._iterating = True
         try:
-            await trio.lowlevel.checkpoint()
+            # It can be cancelled here each time. Letting others run each time would take as long as the event itself.
+            self._streak += 1
+            if self._streak > STREAK:
+                self._streak = 0
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.checkpoint_if_cancelled()
             self._engine.mailbox.settle_handed_out()
             while (event := self._next_event()) is None:
+                self._streak = 0
                 self._driver.arrived.clear()
                 await self._driver.arrived.wait()
             return event
@@ -85,20 +96,22 @@ class Client(Actions):
 
     async def _call(self, build: Callable[[int], Command], *, limited: bool = False) -> Result:
         decision = _Decision()
+        room = None
         if limited:
-            await self._room.acquire()
+            room = self._room = self._room or trio.Semaphore(self._send_limit)
+            await room.acquire()
 
         def resolve(result: Result) -> None:
-            if limited:
-                self._room.release()
+            if room is not None:
+                room.release()
             decision.make(result)
 
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
             self._engine.submit(build, resolve)
         except BaseException:
-            if limited:
-                self._room.release()
+            if room is not None:
+                room.release()
             raise
         return self._judged(await decision.wait())
 

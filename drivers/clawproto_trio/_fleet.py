@@ -17,14 +17,9 @@ from typing import TypeAlias, Unpack
 import trio
 
 from clawproto.errors import DriverFailed
-from clawproto_io.clock import Clock
-from clawproto_io.fleet.base import HANDLER_PATIENCE, FleetBase, SessionSettings, Setup, log
-from clawproto_io.fleet.board import FleetNews
-from clawproto_io.fleet.policy import FleetPolicy
-from clawproto_io.fleet.shares import Shard
+from clawproto_io.fleet.base import HANDLER_PATIENCE, FleetBase, FleetSettings, log
 from clawproto_io.fleet.work import StoreDecision
 from clawproto_io.stores import AccountStore
-from clawproto_io.throttle import Throttle
 from clawproto_trio._client import Client
 from clawproto_trio._connect import connect
 from clawproto_trio._signal import Signal
@@ -37,9 +32,11 @@ class Fleet(FleetBase[Client]):
 
     def __init__(
         self,
-        setup: Setup[Client],
+        accounts: AccountStore | str | os.PathLike[str],
+        handler: Handler | None,
+        settings: FleetSettings,
     ) -> None:
-        super().__init__(setup)
+        super().__init__(accounts, handler, settings)
         self._token = trio.lowlevel.current_trio_token()
         self._nursery: trio.Nursery | None = None
         self._sessions: dict[str, _Session] = {}
@@ -182,13 +179,7 @@ class _Session:
 async def fleet(
     accounts: AccountStore | str | os.PathLike[str],
     handler: Handler | None = None,
-    *,
-    shard: Shard | str | None = None,
-    fleet_policy: FleetPolicy | None = None,
-    throttle: Throttle | None = None,
-    on_news: Callable[[FleetNews], None] | None = None,
-    clock: Clock | None = None,
-    **sessions: Unpack[SessionSettings],
+    **settings: Unpack[FleetSettings],
 ) -> AsyncGenerator[Fleet]:
     """Hold the sessions of many accounts for as long as the block runs, together with all other processes that do so on
     the same store: each account has one owner, everybody owns a fair share, and what a dead process owned is owned by
@@ -201,28 +192,13 @@ async def fleet(
         handler: called for each session, with its client and the name of the account; it reads the events until there
             are no more. A session whose handler returns earlier or raises is begun again, with backoff. None: events
             are read, which settles them, and nothing else is done with them.
-        shard: take a part of the accounts only, for instance ``1/2``; None: all.
-        fleet_policy: the numbers; the same for all members.
-        throttle: how fast sockets are opened and tokens refreshed; None: the default numbers.
-        on_news: called with whatever happens; what it raises is logged.
-        clock: None: the system's.
-        sessions: settings for every session, see `connect`.
+        settings: of the fleet and of its sessions: `clawproto_io.fleet.base.FleetSettings`, `connect`.
 
     Raises:
         ValueError: a setting that cannot be.
         DriverFailed: at the end: the fleet broke.
     """
-    setup = Setup(
-        accounts=accounts,
-        handler=handler,
-        shard=shard,
-        policy=fleet_policy,
-        throttle=throttle,
-        on_news=on_news,
-        clock=clock,
-        sessions=sessions,
-    )
-    running = Fleet(setup)
+    running = Fleet(accounts, handler, settings)
     error: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
@@ -246,23 +222,8 @@ async def fleet(
 async def run_fleet(
     accounts: AccountStore | str | os.PathLike[str],
     handler: Handler | None = None,
-    *,
-    shard: Shard | str | None = None,
-    fleet_policy: FleetPolicy | None = None,
-    throttle: Throttle | None = None,
-    on_news: Callable[[FleetNews], None] | None = None,
-    clock: Clock | None = None,
-    **sessions: Unpack[SessionSettings],
+    **settings: Unpack[FleetSettings],
 ) -> None:
     """`fleet`, until cancelled."""
-    async with fleet(
-        accounts,
-        handler,
-        shard=shard,
-        fleet_policy=fleet_policy,
-        throttle=throttle,
-        on_news=on_news,
-        clock=clock,
-        **sessions,
-    ) as running:
+    async with fleet(accounts, handler, **settings) as running:
         await running.wait_stopped()

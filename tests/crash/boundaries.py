@@ -16,7 +16,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -24,10 +24,11 @@ from attrs import frozen
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
-from clawproto.effects import Abort, Close, Effect, Emit, Reconnect, RequestHttp, Resolve, Swap
-from clawproto.engine import Engine
+from clawproto.effects import Abort, Effect, Emit, RequestHttp, Resolve, SendFrame, Swap
+from clawproto.engine import Engine, Outgoing
 from clawproto.keeper import Commit
 from clawproto.keeping import Arrival, KeptSend, SendDecision
+from clawproto.results import Result
 
 Phase: TypeAlias = Literal["before", "during", "after"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -80,7 +81,6 @@ class Boundaries:
         self.counts: Counter[str] = Counter()
         self._target = target
         self.is_pairing = False
-        self._closing: str | None = None  # what the next closing is for; the libraries close once more by themselves
 
     def die(self) -> None:
         """The end, without any warning to anybody."""
@@ -113,11 +113,14 @@ class Boundaries:
 
     def _wrap_effects(self) -> None:
         sort, emit = Engine._sort, Engine._emit  # pyright: ignore[reportPrivateUsage]
+        resolve = Engine._resolve  # pyright: ignore[reportPrivateUsage]
+
+        def resolved(engine: Engine, command: int, result: Result) -> None:
+            with self.around(kind_of(Resolve(command, result))):
+                resolve(engine, command, result)
 
         def sorted_in(engine: Engine, effect: Effect) -> None:
-            if isinstance(effect, Close | Reconnect):
-                self._closing = kind_of(effect)
-            if isinstance(effect, Resolve | Swap | Abort):
+            if isinstance(effect, Swap | Abort):
                 with self.around(kind_of(effect)):
                     sort(engine, effect)
             else:
@@ -128,6 +131,7 @@ class Boundaries:
                 emit(engine, event, delivery, size)
 
         Engine._sort = sorted_in  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
+        Engine._resolve = resolved  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
         Engine._emit = emitted  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
 
     def _wrap_jobs(self, driver: ModuleType) -> None:
@@ -143,38 +147,18 @@ class Boundaries:
         return wrapped
 
     def _wrap_sockets(self, driver: ModuleType) -> None:
-        """Both libraries' connections: the driver's writer is their only user."""
         opening = driver.open_websocket
 
-        if driver.__name__.startswith("clawproto_asyncio"):
+        async def opened(*arguments: Any) -> Any:
+            with self.around("Open"):
+                return await opening(*arguments)
 
-            async def opened(*arguments: Any) -> Any:
-                with self.around("Open"):
-                    return await opening(*arguments)
+        driver.open_websocket = opened  # type: ignore[attr-defined]
+        connection = driver.Connection
+        carry_out = connection._carry_out
 
-            driver.open_websocket = opened  # type: ignore[attr-defined]
-            self._wrap_connection(driver.ClientConnection, "close")
-        else:
-            enter = driver._Connect.__aenter__
+        def carried_out(socket: Any, item: Outgoing) -> None:
+            with self.around(frame_kind(item.text) if isinstance(item, SendFrame) else kind_of(item)):
+                carry_out(socket, item)
 
-            async def entered(connecting: Any) -> Any:
-                with self.around("Open"):
-                    return await enter(connecting)
-
-            driver._Connect.__aenter__ = entered
-            self._wrap_connection(driver._Connection, "aclose")
-
-    def _wrap_connection(self, connection: Any, close: str) -> None:
-        send, closing = connection.send, getattr(connection, close)
-
-        async def sent(websocket: Any, message: str, *arguments: Any, **options: Any) -> None:
-            with self.around(frame_kind(message)):
-                await send(websocket, message, *arguments, **options)
-
-        async def closed(websocket: Any, *arguments: Any, **options: Any) -> None:
-            kind, self._closing = self._closing, None
-            with nullcontext() if kind is None else self.around(kind):
-                await closing(websocket, *arguments, **options)
-
-        connection.send = sent
-        setattr(connection, close, closed)
+        connection._carry_out = carried_out

@@ -431,6 +431,9 @@ def test_settings_that_cannot_be(api: Api) -> None:
             with pytest.raises(ValueError):
                 async with api.fleet(MemoryAccounts(), shard=shard):
                     pytest.fail("it began")
+        with pytest.raises(TypeError, match="unknown settings: shards"):
+            async with api.fleet(MemoryAccounts(), shards="1/2"):
+                pytest.fail("it began")
 
     api.run(main)
 

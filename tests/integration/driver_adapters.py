@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import trio
@@ -57,6 +59,20 @@ class AsyncioAdapter:
         return [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
+class UvloopAdapter(AsyncioAdapter):
+    """The asyncio driver on uvloop's loop."""
+
+    name = "uvloop"
+
+    def run(self, main: Callable[[], Awaitable[None]]) -> None:
+        async def program() -> None:
+            await main()
+
+        new_loop: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(program())
+
+
 class TrioAdapter:
     name = "trio"
 
@@ -99,3 +115,4 @@ class PairingAdapter(DriverAdapter, Protocol):
 
 
 ADAPTERS: tuple[PairingAdapter, ...] = (AsyncioAdapter(), TrioAdapter())
+WITH_UVLOOP = (*ADAPTERS, UvloopAdapter()) if find_spec("uvloop") else ADAPTERS

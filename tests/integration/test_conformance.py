@@ -1,4 +1,4 @@
-"""Both drivers pass the conformance suite."""
+"""Both drivers pass the conformance suite, and the asyncio one on uvloop as well where that is installed."""
 
 import inspect
 import re
@@ -7,7 +7,7 @@ import pytest
 
 from clawproto.testing.conformance import CHECKS, run_check
 from clawproto.testing.stage import Check, DriverAdapter
-from tests.integration.driver_adapters import ADAPTERS
+from tests.integration.driver_adapters import WITH_UVLOOP
 
 
 def _rules(check: Check) -> list[str]:
@@ -25,6 +25,6 @@ def _marks(check: Check) -> list[pytest.MarkDecorator]:
     "check",
     [pytest.param(check, marks=_marks(check), id=check.__name__) for check in CHECKS],
 )
-@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+@pytest.mark.parametrize("adapter", WITH_UVLOOP, ids=lambda adapter: adapter.name)
 def test_conformance(adapter: DriverAdapter, check: Check) -> None:
     run_check(adapter, check)

@@ -17,8 +17,8 @@ from clawproto_io import open_accounts, open_store
 from clawproto_io.hub_thread import HubThread
 from clawproto_io.stores.postgres import PostgresAccounts, PostgresStore
 from tests.integration.driver_adapters import ADAPTERS, PairingAdapter
+from tests.integration.session_processes import TERM, Process, owners, until
 from tests.integration.test_drivers_on_the_hub import POLICY, next_of, record, run, text_of
-from tests.integration.test_exclusive import TERM, Process, owners, until
 from tests.postgres_server import PostgresServer
 
 pytestmark = pytest.mark.integration
@@ -34,14 +34,6 @@ def hub() -> Iterator[HubThread]:
 def driver(request: pytest.FixtureRequest) -> PairingAdapter:
     adapter: PairingAdapter = request.param
     return adapter
-
-
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    made: list[Process] = []
-    yield made
-    for process in made:
-        process.close()
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Generic, Literal, TypedDict, TypeVar, assert_never
 
-from attrs import frozen
-
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Features
@@ -76,18 +74,22 @@ class SessionSettings(TypedDict, total=False):
     shutdown_timeout: float | None
 
 
-@frozen(kw_only=True)
-class Setup(Generic[C]):
-    """What ``fleet`` of a driver was given; see there."""
+class FleetSettings(SessionSettings, total=False):
+    """Settings of ``fleet``; those of ``connect`` among them hold for every session.
 
-    accounts: AccountStore | str | os.PathLike[str]
-    handler: Callable[[C, str], Awaitable[None]] | None
+    Attributes:
+        shard: take a part of the accounts only, for instance ``1/2``; None: all.
+        fleet_policy: the numbers; the same for all members.
+        throttle: how fast sockets are opened and tokens refreshed; None: the default numbers.
+        on_news: called with whatever happens; what it raises is logged.
+        clock: None: the system's.
+    """
+
     shard: Shard | str | None
-    policy: FleetPolicy | None
+    fleet_policy: FleetPolicy | None
     throttle: Throttle | None
     on_news: Callable[[FleetNews], None] | None
     clock: Clock | None
-    sessions: SessionSettings
 
 
 class FleetBase(ABC, Generic[C]):
@@ -99,26 +101,31 @@ class FleetBase(ABC, Generic[C]):
 
     def __init__(
         self,
-        setup: Setup[C],
+        accounts: AccountStore | str | os.PathLike[str],
+        handler: Callable[[C, str], Awaitable[None]] | None,
+        settings: FleetSettings,
     ) -> None:
-        shard = Shard.parse(setup.shard) if isinstance(setup.shard, str) else setup.shard or Shard()
-        self._store = open_accounts(setup.accounts)
-        self._owns_store = self._store is not setup.accounts
-        self._handler = setup.handler
-        self._settings = setup.sessions
-        self._throttle = setup.throttle or Throttle()
-        proxy = setup.sessions.get("proxy", True)
+        shard, policy = settings.pop("shard", None), settings.pop("fleet_policy", None)
+        shard = Shard.parse(shard) if isinstance(shard, str) else shard or Shard()
+        self._throttle = settings.pop("throttle", None) or Throttle()
+        self._on_news = settings.pop("on_news", None)
+        self._clock = settings.pop("clock", None) or SystemClock()
+        if unknown := settings.keys() - SessionSettings.__optional_keys__:
+            raise TypeError(f"unknown settings: {', '.join(sorted(unknown))}")
+        self._settings: SessionSettings = settings
+        self._store = open_accounts(accounts)
+        self._owns_store = self._store is not accounts
+        self._handler = handler
+        proxy = settings.get("proxy", True)
         self._http = new_client(
             proxy=proxy if isinstance(proxy, str) else None,
-            ssl_context=setup.sessions.get("ssl"),
+            ssl_context=settings.get("ssl"),
             trust_env=proxy is not None,
         )
         self.name = member_name(new_owner(), shard)
-        self._clock = setup.clock or SystemClock()
-        self._machine = Ownership(self.name, setup.policy or FleetPolicy(), system_seed())
+        self._machine = Ownership(self.name, policy or FleetPolicy(), system_seed())
         self._board = Board(self.name)
         self._work = StoreWork(self._store, self.name, self._now_ms)
-        self._on_news = setup.on_news
         self._was_owned: frozenset[str] = frozenset()
         self._is_leaving = False
 
