@@ -9,11 +9,13 @@ from benchmarks import (
     elsewhere,
     footprint,
     growth,
+    idle,
     inbound,
     instructions,
     network,
     noise,
     pure,
+    reconnect,
     representation,
     simulated,
     uplinks,
@@ -32,10 +34,14 @@ GROUPS: dict[str, Callable[[int], Iterator[Row]]] = {
     "imports": footprint.imports,
     "simulation": simulated.simulation,
     "growth": growth.growth,
+    "reconnect": reconnect.reconnects,
+    "idle": idle.idle,
+    "pings": idle.pings,
     "machines": pure.machines,
     "representation": representation.alternatives,
 }
-SLOW = ("simulation", "machines", "representation")  # left out of a quick run
+SLOW = ("simulation", "reconnect", "idle", "machines", "representation")  # left out of a quick run
+NAMED = ("pings",)  # run only when asked for
 PURE = ("inbound", "decode", "encode", "growth", "machines")  # what --python measures, unless it is told what
 ROUNDS, QUICK_ROUNDS = 15, 5
 
@@ -43,7 +49,9 @@ ROUNDS, QUICK_ROUNDS = 15, 5
 def main() -> None:
     """Run the groups that were asked for, all by default."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[*GROUPS, []], help="what to measure; all by default")
+    parser.add_argument(
+        "groups", nargs="*", choices=[*GROUPS, []], help=f"what to measure; all but {', '.join(NAMED)} by default"
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, without {', '.join(SLOW)}")
     parser.add_argument("--rounds", type=int, help=f"pairs per row; default {ROUNDS}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE as well")
@@ -66,7 +74,7 @@ def main() -> None:
     if options.count:
         sys.exit(instructions.report(check=options.check, update=options.update))
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
-    chosen = options.groups or [name for name in GROUPS if not (options.quick and name in SLOW)]
+    chosen = options.groups or [name for name in GROUPS if name not in (*NAMED, *(SLOW if options.quick else ()))]
     rows: list[Row] = []
     for name in chosen:
         for row in GROUPS[name](rounds):
