@@ -48,6 +48,7 @@ from clawproto.engine_parts import (
     Outgoing as Outgoing,
     Queue as Queue,
     SessionLike as SessionLike,
+    Sorted,
     StoreJob as StoreJob,
 )
 from clawproto.events import (
@@ -75,14 +76,12 @@ from clawproto.mailbox import InboxLimit, Mailbox, SettleMode
 from clawproto.policy import Policy
 from clawproto.results import Paired, Receipt, Result, StoppedResult
 from clawproto.timing import earliest
-from clawproto.wire.codec import EXCERPT_LIMIT
 
-QUARANTINE = 64  # rejected frames that are kept, R2-11
 _LOADING = (Start, CredentialsLoaded, Stored, StoreConflicted, Reloaded)  # after these it may be another user's session
 _SMALL = 256  # bytes charged for an event that came in no frame
 
 
-class Engine:
+class Engine(Sorted):
     """Feeds one session and sorts what comes out of it.
 
     Args:
@@ -93,42 +92,20 @@ class Engine:
         keeps_messages: there is a message store (`clawproto.keeper`); the session has `Config.keep_sends` then.
         policy: the session's; for the commits.
         on_notice: called with everything for the application but messages, as it comes; must not raise.
-
-    Attributes:
-        has_work: since a driver has last set this to False, something has happened for which it must look at the
-            queues, at `may_read` or at `is_finished`. It stays False for the steps that a driver sees most: a message
-            has come for the application, or was settled. `Keeper.commits` and `next_deadline` count in any case.
     """
 
     __slots__ = (
-        "_flights",
         "_last_command",
-        "_logout_told",
         "_now",
         "_observer",
         "_on_notice",
         "_started",
         "_unsaved",
         "_waiters",
-        "aborts",
-        "accepted",
-        "credentials_needed",
-        "has_work",
-        "http_jobs",
-        "is_shut",
         "keeper",
-        "links",
-        "logged_out",
         "mailbox",
         "on_step",
-        "openings",
-        "paused",
-        "quarantined",
-        "received",
-        "rejected",
         "session",
-        "stopped",
-        "store_jobs",
     )
 
     def __init__(
@@ -144,25 +121,10 @@ class Engine:
         policy: Policy | None = None,
         on_notice: Callable[[AppEvent], None] = lambda _: None,
     ) -> None:
+        super().__init__()
         self.session = session
         self.on_step = on_step
         self.mailbox = Mailbox(inbox_limit or InboxLimit(), settle, self._settle)
-        self.store_jobs: Queue[StoreJob] = Queue()
-        self.http_jobs: Queue[HttpJob] = Queue()
-        self.openings: Queue[Open] = Queue()
-        self.aborts: Queue[int] = Queue()
-        self.links: dict[int, Link] = {}
-        self.paused = False
-        self.stopped = False
-        self.is_shut = False
-        self.logged_out: app_events.LoggedOut | None = None
-        self.credentials_needed = False
-        self.rejected = 0
-        self.received = 0  # messages, repeats included
-        self.accepted = 0  # sends
-        self.has_work = False
-        self.quarantined: list[FrameRejected] = []
-        self._logout_told: app_events.LoggedOut | None = None
         self.keeper: Keeper | None = None
         if keeps_messages:
             self.keeper = Keeper(self.mailbox, policy or Policy(), self._step, self._notice, self._unstorable)
@@ -172,7 +134,6 @@ class Engine:
         self._started = False
         self._last_command = 0
         self._waiters: dict[int, Callable[[Result], None]] = {}
-        self._flights: list[int] = []
         self._unsaved: int | None = None
 
     # --- feeding ---
@@ -249,8 +210,6 @@ class Engine:
                 if link.closing:
                     continue
                 if not (even_if_full or self.may_read(generation)):
-                    if owed:
-                        self._finish_step()
                     return taken
             self._step(FrameReceived(generation, data), now)
             owed = not (self.has_work or self.mailbox.is_full)
@@ -274,33 +233,21 @@ class Engine:
         """The next event for the application, or None. When enough have been taken, reading resumes."""
         event = self.mailbox.take()
         if isinstance(event, app_events.LoggedOut):
-            self._logout_told = event
+            self.logout_told = event
         if self.paused and self._read_on():
             self._finish_step()
         return event
 
     def reject(self, message: app_events.MessageReceived, problem: str) -> None:
         """The application cannot take ``message``: into quarantine with it, and settle it (R2-11)."""
-        rejection = self._rejection(message, problem)
+        rejection = self.reject_event(message, problem)
         if self.keeper is not None and not self.is_shut:
             self.keeper.quarantined(rejection)
         self.mailbox.settle(message)
         self._finish_step()
 
-    def _rejection(self, event: AppEvent, problem: str) -> FrameRejected:
-        self.rejected += 1
-        message = event if isinstance(event, app_events.MessageReceived) else None
-        name, excerpt = (None, "") if message is None else (message.event, message.text[:EXCERPT_LIMIT])
-        rejection = FrameRejected(name, problem, excerpt, self.rejected, message=message)
-        self._quarantine(rejection)
-        return rejection
-
-    def _quarantine(self, rejection: FrameRejected) -> None:
-        self.quarantined.append(rejection)
-        del self.quarantined[:-QUARANTINE]
-
     def _unstorable(self, event: AppEvent, problem: str) -> FrameRejected:
-        rejection = self._rejection(event, problem)
+        rejection = self.reject_event(event, problem)
         self._on_notice(rejection)
         return rejection
 
@@ -314,11 +261,6 @@ class Engine:
         return True
 
     # --- what a driver asks ---
-
-    @property
-    def logout_was_told(self) -> bool:
-        """The application has got the event that ended the session, and nothing has revived it since."""
-        return self.logged_out is not None and self.logged_out is self._logout_told
 
     def next_deadline(self) -> int | None:
         """Monotonic milliseconds at which to feed a `Tick`; None: nothing is awaited."""
@@ -340,7 +282,7 @@ class Engine:
     @property
     def holds_rotation(self) -> bool:
         """A new pair is on its way or not saved yet: leaving now would lose it (REF-9, REF-10)."""
-        return bool(self._flights) or self._unsaved is not None
+        return bool(self.flights) or self._unsaved is not None
 
     # --- the step ---
 
@@ -351,8 +293,7 @@ class Engine:
             self._step(Settle(delivery))
         else:
             self.keeper.handled(delivery)
-        if self.paused:
-            self._read_on()
+        self._read_on()
         self._finish_step()
 
     def _notice(self, event: AppEvent) -> None:
@@ -360,8 +301,7 @@ class Engine:
         self._on_notice(event)
 
     def _step(self, event: Event, now: Instant | None = None) -> None:
-        if now is None:
-            now = self._now()
+        now = now or self._now()
         effects = self.session.handle(event, now)
         if self._observer is not None:  # before the effects, which may lead to further steps
             self._observer(now, event, effects, self.session.state)
@@ -388,7 +328,7 @@ class Engine:
             self.received += 1
         else:
             self.has_work = True
-            self._note_status(event)
+            self.note_status(event)
             self._on_notice(event)
         if self.keeper is None:
             self.mailbox.put(event, delivery, size)
@@ -406,8 +346,8 @@ class Engine:
             case OpenFailed(generation) | Closed(generation):
                 self.links.pop(generation, None)
             case HttpAnswered(request) | HttpFailed(request):
-                if request in self._flights:
-                    self._flights.remove(request)
+                if request in self.flights:
+                    self.flights.remove(request)
             case Stored(operation) | StoreConflicted(operation):
                 if operation == self._unsaved:
                     self._unsaved = None
@@ -441,10 +381,10 @@ class Engine:
                 self.store_jobs.append(effect)
             case RequestRefresh(request) | RequestHttp(request):
                 if isinstance(effect, RequestRefresh) or effect.purpose == "pairing":
-                    self._flights.append(request)
+                    self.flights.append(request)
                 self.http_jobs.append(effect)
             case Swap():
-                self._forget_logout()
+                self.forget_logout()
             case _:
                 assert_never(effect)
 
@@ -453,22 +393,7 @@ class Engine:
             self.accepted += 1
         elif isinstance(result, Paired):
             self.has_work = True
-            self._forget_logout()
+            self.forget_logout()
         resolve = self._waiters.pop(command, None)
         if resolve is not None:
             resolve(result)
-
-    def _note_status(self, event: AppEvent) -> None:
-        if isinstance(event, FrameRejected):
-            self.rejected += 1
-            self._quarantine(event)
-        elif isinstance(event, app_events.CredentialsNeeded):
-            self.credentials_needed = True
-        elif isinstance(event, app_events.LoggedOut):
-            self.logged_out = event
-        elif isinstance(event, app_events.Ready):
-            self._forget_logout()
-
-    def _forget_logout(self) -> None:
-        self.logged_out = None
-        self.credentials_needed = False

@@ -146,7 +146,7 @@ class Driver:
         await self._outlast(self._finished)
         bound.cancel()
         self._cut = True
-        if self.failure is None and not self._is_done():
+        if self.failure is None and not (self.engine.is_finished and not self._sockets):
             log.warning("the session did not end within %.1f s and was cut off", self._parts.shutdown_timeout)
         if self.engine.holds_rotation:
             self._unsaved = True
@@ -207,8 +207,7 @@ class Driver:
             link = engine.links.get(opening.generation)
             if link is not None and self._opens_sockets and not self._cut:
                 socket = self._sockets[opening.generation] = _Socket(self, link)
-                name = f"socket {opening.generation}"
-                socket.opening = spawn(self._open(opening, socket), name, callback_context())
+                socket.opening = spawn(self._open(opening, socket), f"socket {opening.generation}", callback_context())
                 socket.opening.add_done_callback(socket.opened)
         while engine.aborts:
             dropped = self._sockets.get(engine.aborts.popleft())
@@ -236,11 +235,8 @@ class Driver:
             self.changed.set()
 
     def _check_finished(self) -> None:
-        if self._is_done():
+        if self.engine.is_finished and not self._sockets:
             self._finished.set()
-
-    def _is_done(self) -> bool:
-        return self.engine.is_finished and not self._sockets
 
     # --- callbacks of the loop ---
 
