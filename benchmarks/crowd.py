@@ -1,4 +1,4 @@
-"""``python -m benchmarks.crowd driver|bare asyncio|trio URL COUNT``: prints KiB of resident memory per connection."""
+"""``python -m benchmarks.crowd driver|kept|bare LOOP URL COUNT``: prints KiB of resident memory per connection."""
 
 import asyncio
 import gc
@@ -9,9 +9,17 @@ from typing import Any
 
 import trio
 
-from benchmarks.network import connect_asyncio, connect_trio, dial_asyncio, dial_trio, greeted
+from benchmarks.network import connect_asyncio, connect_trio, dial_asyncio, dial_trio, greeted, kept_asyncio, kept_trio
 
 WARM_UP = 4
+
+
+CONNECT = {
+    ("driver", "asyncio"): connect_asyncio,
+    ("driver", "trio"): connect_trio,
+    ("kept", "asyncio"): kept_asyncio,
+    ("kept", "trio"): kept_trio,
+}
 
 
 async def _measure(kind: str, loop: str, url: str, count: int) -> float:
@@ -23,8 +31,7 @@ async def _measure(kind: str, loop: str, url: str, count: int) -> float:
             if kind == "bare":
                 await stack.enter_async_context(greeted(dial_asyncio if loop == "asyncio" else dial_trio, url))
             else:
-                connect = connect_asyncio if loop == "asyncio" else connect_trio
-                client = await stack.enter_async_context(connect(url))
+                client = await stack.enter_async_context(CONNECT[kind, loop](url))
                 await client.wait_ready()
 
         for _ in range(WARM_UP):

@@ -1,12 +1,10 @@
 """Thousands of real sessions in one process, and the hub that they are connected to in another."""
 
-import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,6 +12,7 @@ import trio
 
 import clawproto_asyncio
 import clawproto_trio
+from benchmarks.children import environment
 from benchmarks.network import credentials
 from clawproto.app_events import AppEvent
 from clawproto.policy import Policy
@@ -21,13 +20,6 @@ from clawproto_io.stores import MemoryStore
 
 AT_ONCE = 100  # sessions that are begun together; the next ones wait until they are ready
 LOOPS = ("asyncio", "uvloop", "trio")
-
-
-def environment() -> dict[str, str]:
-    """That of a child that imports what this process imports."""
-    root = Path(__file__).resolve().parent.parent
-    path = os.pathsep.join([str(root), str(root / "drivers"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path}
 
 
 def loops() -> tuple[str, ...]:

@@ -2,18 +2,40 @@
 
 Pure code is timed by the CPU time of this process, which a busy machine disturbs least; what waits for a network is
 timed by the wall. The figure that counts is the ratio: one per round, of two neighbours in time; the table shows its
-median and its quartiles.
+median and its quartiles, and judges the median.
 """
 
 import gc
 import statistics
 import time
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias, TypeVar
 
-from attrs import frozen
+from attrs import evolve, field, frozen
+from attrs.validators import in_
+
+from benchmarks.targets import LINES
 
 Work: TypeAlias = Callable[[], None]
+SECONDS = 0.03
+
+T = TypeVar("T")
+Verdict: TypeAlias = Literal["met", "missed"]
+
+
+@frozen
+class Target:
+    """What a row is held to.
+
+    Attributes:
+        line: the line of the table that it belongs to, a key of `benchmarks.targets.LINES`.
+        limit: for the ratio, or for the figure itself where there is no baseline; in the row's unit.
+        at_least: whether it is a floor and no ceiling.
+    """
+
+    line: str = field(validator=in_(LINES))
+    limit: float = field()
+    at_least: bool = False
 
 
 @frozen
@@ -21,11 +43,12 @@ class Row:
     """One line of the table.
 
     Attributes:
-        group: heading under which it is printed.
+        group: heading under which it is printed among the details.
         subject: median of what was measured, in `unit`.
         baseline: median of what it is compared with, in `unit`; None for a figure that stands alone.
         ratio: median of subject/baseline.
         low, high: quartiles of the ratio; without a baseline of the figure itself.
+        target: None for a detail, which nobody has set a target for.
     """
 
     group: str
@@ -38,6 +61,19 @@ class Row:
     low: float
     high: float
     rounds: int
+    target: Target | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the median keeps to the target; None without one."""
+        if self.target is None:
+            return None
+        judged, limit = self.subject if self.ratio is None else self.ratio, self.target.limit
+        return "met" if (judged >= limit if self.target.at_least else judged <= limit) else "missed"
+
+    def held_to(self, line: str, limit: float, *, at_least: bool = False) -> "Row":
+        """This row with a target."""
+        return evolve(self, target=Target(line, limit, at_least))
 
 
 def quartiles(values: list[float]) -> tuple[float, float, float]:
@@ -48,7 +84,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def paired(group: str, name: str, against: str, unit: str, subject: list[float], baseline: list[float]) -> Row:
+def paired(group: str, name: str, against: str, unit: str, subject: Sequence[float], baseline: Sequence[float]) -> Row:
     """The row of two series that were measured in turns."""
     low, middle, high = quartiles([mine / theirs for mine, theirs in zip(subject, baseline, strict=True)])
     return Row(
@@ -101,26 +137,32 @@ def compare(
     operations: int = 1,
     baseline_operations: int | None = None,
     rounds: int = 15,
-    seconds: float = 0.03,
 ) -> Row:
     """Time two pieces of pure work in turns; the row is in microseconds per operation.
 
     Args:
         operations: how many operations one call of ``subject`` makes.
         baseline_operations: the same of ``baseline``; None for as many.
-        rounds: pairs.
-        seconds: CPU time of one half of a pair, about.
+        rounds: pairs, each half of about `SECONDS` of CPU time.
     """
-    mine, theirs = _calibrated(subject, seconds), _calibrated(baseline, seconds)
+    mine, theirs = _calibrated(subject, SECONDS), _calibrated(baseline, SECONDS)
     subject_unit = 1e6 / (mine * operations)
     baseline_unit = 1e6 / (theirs * (operations if baseline_operations is None else baseline_operations))
-    subjects: list[float] = []
-    baselines: list[float] = []
+    subjects, baselines = alternate(
+        lambda: cpu_seconds(subject, mine) * subject_unit, lambda: cpu_seconds(baseline, theirs) * baseline_unit, rounds
+    )
+    return paired(group, name, against, "µs", subjects, baselines)
+
+
+def alternate(subject: Callable[[], T], baseline: Callable[[], T], rounds: int) -> tuple[list[T], list[T]]:
+    """The two series of ``rounds`` pairs; whoever was first in one pair is second in the next."""
+    subjects: list[T] = []
+    baselines: list[T] = []
     for turn in range(rounds):
         if turn % 2:
-            baselines.append(cpu_seconds(baseline, theirs) * baseline_unit)
-            subjects.append(cpu_seconds(subject, mine) * subject_unit)
+            baselines.append(baseline())
+            subjects.append(subject())
         else:
-            subjects.append(cpu_seconds(subject, mine) * subject_unit)
-            baselines.append(cpu_seconds(baseline, theirs) * baseline_unit)
-    return paired(group, name, against, "µs", subjects, baselines)
+            subjects.append(subject())
+            baselines.append(baseline())
+    return subjects, baselines

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
-from benchmarks import frames, pure
+from benchmarks import frames, growth, pure, uplinks
 from benchmarks.harness import Work
 from benchmarks.sessions import moment, seasoned
 from clawproto.events import Tick
@@ -26,20 +26,48 @@ TOLERANCE = 0.10
 Counts: TypeAlias = dict[str, float]
 
 
+class Executed:
+    """How many instructions, by function."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, int] = {}  # by identity: comparing and hashing code looks at all of it
+        self._codes: dict[int, CodeType] = {}
+
+    def note(self, code: CodeType) -> None:
+        key = id(code)
+        if key in self._found:
+            self._found[key] += 1
+        else:
+            self._found[key], self._codes[key] = 1, code
+
+    @property
+    def total(self) -> int:
+        return sum(self._found.values())
+
+    def most(self, count: int) -> list[tuple[str, int]]:
+        """The functions with the most instructions."""
+        ranked = sorted(self._found.items(), key=lambda item: -item[1])[:count]
+        return [(f"{Path(self._codes[key].co_filename).stem}.{self._codes[key].co_qualname}", n) for key, n in ranked]
+
+
 def count(work: Work) -> int:
     """Instructions that ``work`` executes, after it has run once."""
+    return executed(work).total
+
+
+def executed(work: Work) -> Executed:
+    """The same by function."""
     work()
     return _monitored(work) if sys.version_info >= (3, 12) else _traced(work)
 
 
-def _monitored(work: Work) -> int:
+def _monitored(work: Work) -> Executed:
     """By the interpreter's monitoring, which knows the event."""
     assert sys.version_info >= (3, 12)
-    monitoring, executed = sys.monitoring, 0
+    monitoring, found = sys.monitoring, Executed()
 
-    def note(_code: CodeType, _offset: int) -> None:
-        nonlocal executed
-        executed += 1
+    def note(code: CodeType, _offset: int) -> None:
+        found.note(code)
 
     monitoring.use_tool_id(monitoring.PROFILER_ID, "clawproto benchmarks")
     monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, note)
@@ -50,17 +78,16 @@ def _monitored(work: Work) -> int:
         monitoring.set_events(monitoring.PROFILER_ID, monitoring.events.NO_EVENTS)
         monitoring.register_callback(monitoring.PROFILER_ID, monitoring.events.INSTRUCTION, None)
         monitoring.free_tool_id(monitoring.PROFILER_ID)
-    return executed
+    return found
 
 
-def _traced(work: Work) -> int:
+def _traced(work: Work) -> Executed:
     """By a trace function; from Python 3.12 on not every frame would honour ``f_trace_opcodes``."""
-    executed = 0
+    found = Executed()
 
-    def local(_frame: FrameType, event: str, _argument: object) -> Any:
-        nonlocal executed
+    def local(frame: FrameType, event: str, _argument: object) -> Any:
         if event == "opcode":
-            executed += 1
+            found.note(frame.f_code)
         return local
 
     def enter(frame: FrameType, _event: str, _argument: object) -> Any:
@@ -74,7 +101,7 @@ def _traced(work: Work) -> int:
         work()
     finally:
         sys.settrace(before)
-    return executed
+    return found
 
 
 def hot_paths() -> Iterator[tuple[str, Work, int]]:
@@ -90,12 +117,24 @@ def hot_paths() -> Iterator[tuple[str, Work, int]]:
     acks, texts = pure.acknowledged()
     yield "ack, received", acks, pure.COUNT
     yield "ack, decoded", pure.decoding(texts), pure.COUNT
+    indications, texts = pure.indicated()
+    yield "typing, received", indications, pure.COUNT
+    yield "typing, decoded", pure.decoding(texts), pure.COUNT
+    for name, commands in uplinks.samples():
+        if name != "message.send, 8 kB":  # as many instructions as with 700 bytes
+            yield f"{name}, sent", uplinks.encoding(commands)[0], pure.COUNT
+    busy = growth.Sending(growth.MANY_PENDING)
+    yield f"send among {growth.MANY_PENDING:,}", lambda: _ignore(busy.send(busy.commands())), growth.SENDS
     yield "send and ack", pure.round_trip()[0], pure.COUNT
     yield "ping and pong", pure.heartbeat()[0], 1
     yield "rotation", pure.rotation()[0], 1
     later = moment(2_000 + first * 5)
     idle, _ = step(state, Tick(), later)
     yield "idle Tick", pure.chain(idle, [(Tick(), later)] * pure.COUNT), pure.COUNT
+
+
+def _ignore(_: object) -> None:
+    """For a result that nobody wants."""
 
 
 def measure() -> Counts:
@@ -126,11 +165,41 @@ def grown(counts: Mapping[str, float], baseline: Mapping[str, float]) -> list[st
     return problems
 
 
+def profile(path: str) -> int:
+    """Print which functions the instructions of one hot path are in.
+
+    Returns:
+        2 if there is no such path.
+    """
+    paths = {name: (work, operations) for name, work, operations in hot_paths()}
+    if path not in paths:
+        print(f"no hot path {path!r}; there are: {'; '.join(paths)}", file=sys.stderr)
+        return 2
+    work, operations = paths[path]
+    found = executed(work)
+    print(f"{path}: {found.total / operations:,.1f} instructions, Python {surrounding()}\n")
+    for function, number in found.most(25):
+        print(f"  {number / operations:10,.1f}  {number / found.total:4.0%}  {function}")
+    return 0
+
+
 def report(*, check: bool, update: bool) -> int:
-    """Print the table; with ``check`` 1 if something has grown, with ``update`` make this the baseline."""
+    """Print the counts with either reader; with ``check`` 1 if something has grown, with ``update`` make them the
+    baseline."""
+    problems: list[str] = []
+    for reader in ("msgspec", "stdlib"):
+        with pure.reader(reader) as present:
+            if present:
+                problems += _report(check=check, update=update)
+    for problem in problems:
+        print(f"GROWN {problem}")
+    return 1 if problems else 0
+
+
+def _report(*, check: bool, update: bool) -> list[str]:
     counts, known = measure(), baselines()
     baseline = known.get(surrounding(), {})
-    print(f"Instructions per operation, Python {surrounding()}\n")
+    print(f"\nInstructions per operation, Python {surrounding()}\n")
     for name, value in counts.items():
         before = baseline.get(name)
         change = "" if not before else f"   {value / before - 1:+7.1%}"
@@ -138,10 +207,7 @@ def report(*, check: bool, update: bool) -> int:
     if update:
         known[surrounding()] = counts
         BASELINE.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", "utf-8")
-        return 0
-    problems = grown(counts, baseline) if check and baseline else []
+        return []
     if check and not baseline:
         print("\nno baseline for this Python and reader; make one with --count --update")
-    for problem in problems:
-        print(f"GROWN {problem}")
-    return 1 if problems else 0
+    return grown(counts, baseline) if check and baseline else []

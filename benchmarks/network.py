@@ -1,15 +1,18 @@
-"""Both drivers against a bare ``websockets`` loop with ``json.loads``, on the same event loop and the same server."""
+"""Both drivers against a bare ``websockets`` loop with ``json.loads``, on the same event loop and the same server.
+
+On asyncio also with uvloop's loop, where it is installed.
+"""
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import trio
 import websockets.asyncio.client
@@ -19,20 +22,42 @@ from attrs import evolve
 import clawproto_asyncio
 import clawproto_trio
 from benchmarks import frames
-from benchmarks.harness import Row, paired
+from benchmarks.children import server
+from benchmarks.harness import Row, alternate, paired, single
 from benchmarks.sessions import CREDENTIALS, access_token
 from clawproto.app_events import MessageReceived
 from clawproto.credentials import Credentials, TokenPair
 from clawproto.secret import Secret
 from clawproto.testing.client_api import ClientApi
+from clawproto_io import SqliteStore
 from clawproto_io.stores import MemoryStore
 
 MESSAGES = 3_000
 TRIPS = 300
+RATE, TRIP = 0.8, 1.4
 CHAT = "cnv_1"
+KEPT = "drivers, messages kept in an SQLite file"
 
-Measure: TypeAlias = Callable[[str], Awaitable[float]]
-"""From the server's address to seconds per operation."""
+
+class Took(NamedTuple):
+    """Seconds per operation, by the clock and of this process's processor time; the server is another process."""
+
+    wall: float
+    cpu: float
+
+
+Measure: TypeAlias = Callable[[str], Awaitable[Took]]
+"""From the server's address to what an operation takes."""
+
+
+class Watch:
+    """Runs from its making."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def per(self, operations: int) -> Took:
+        return Took((time.perf_counter() - self._wall) / operations, (time.process_time() - self._cpu) / operations)
 
 
 class Socket(Protocol):
@@ -43,27 +68,6 @@ class Socket(Protocol):
 
 
 Dial: TypeAlias = Callable[[str], AbstractAsyncContextManager[Any]]
-
-
-def environment() -> dict[str, str]:
-    """That of a subprocess that imports what this one imports."""
-    root = Path(__file__).resolve().parent.parent
-    path = os.pathsep.join([str(root), str(root / "drivers"), os.environ.get("PYTHONPATH", "")])
-    return {**os.environ, "PYTHONPATH": path}
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """The server of `benchmarks.server`, and its address."""
-    command = [sys.executable, "-m", "benchmarks.server"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment())
-    assert process.stdout is not None and process.stdin is not None
-    try:
-        yield f"ws://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.stdin.close()
-        process.wait(10)
-        process.stdout.close()
 
 
 def credentials(url: str) -> Credentials:
@@ -96,29 +100,32 @@ async def greeted(dial: Dial, url: str) -> AsyncIterator[Socket]:
         yield socket
 
 
-def _bare_flood(dial: Dial) -> Measure:
-    async def measure(url: str) -> float:
+def _uplink() -> str:
+    body = {"body": {"fragments": [{"kind": "text", "text": "hello"}]}, "context": {"mentions": [], "reply": None}}
+    payload: Any = {"message_id": "msg-01K5Z3NDEKTSV4RRFFQ69G5FAV", "message_mode": "normal", "message": body}
+    return frames.envelope("message.send", payload, chat_id=CHAT)
+
+
+def bare_flood(dial: Dial) -> Measure:
+    async def measure(url: str) -> Took:
         async with greeted(dial, f"{url}/flood/{MESSAGES}") as socket:
-            json.loads(await socket.recv())
-            began = time.perf_counter()
-            for _ in range(MESSAGES - 1):
+            watch = Watch()
+            await socket.send(_uplink())
+            for _ in range(1 + MESSAGES):  # the ack is the first
                 json.loads(await socket.recv())
-            return (time.perf_counter() - began) / (MESSAGES - 1)
+            return watch.per(MESSAGES)
 
     return measure
 
 
-def _bare_trips(dial: Dial) -> Measure:
-    body = {"body": {"fragments": [{"kind": "text", "text": "hello"}]}, "context": {"mentions": [], "reply": None}}
-    payload: Any = {"message_id": "msg-01K5Z3NDEKTSV4RRFFQ69G5FAV", "message_mode": "normal", "message": body}
-
-    async def measure(url: str) -> float:
+def bare_trips(dial: Dial) -> Measure:
+    async def measure(url: str) -> Took:
         async with greeted(dial, f"{url}/echo") as socket:
-            began = time.perf_counter()
+            watch = Watch()
             for _ in range(TRIPS):
-                await socket.send(frames.envelope("message.send", payload, chat_id=CHAT))
+                await socket.send(_uplink())
                 json.loads(await socket.recv())
-            return (time.perf_counter() - began) / TRIPS
+            return watch.per(TRIPS)
 
     return measure
 
@@ -138,67 +145,118 @@ def connect_trio(url: str) -> AbstractAsyncContextManager[ClientApi]:
     return clawproto_trio.connect(MemoryStore(credentials(url)), proxy=None)
 
 
+@asynccontextmanager
+async def kept(connect: Callable[..., AbstractAsyncContextManager[ClientApi]], url: str) -> AsyncIterator[ClientApi]:
+    """A client with an SQLite file for its credentials and messages, as most applications have it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "agent.db"
+        store = SqliteStore(path)
+        await store.save(credentials(url), None)
+        await store.aclose()
+        async with connect(path, proxy=None) as client:
+            yield client
+
+
+def kept_asyncio(url: str) -> AbstractAsyncContextManager[ClientApi]:
+    """A client on asyncio whose messages are kept."""
+    return kept(clawproto_asyncio.connect, url)
+
+
+def kept_trio(url: str) -> AbstractAsyncContextManager[ClientApi]:
+    """A client on trio whose messages are kept."""
+    return kept(clawproto_trio.connect, url)
+
+
 def _driver_flood(connect: Connect) -> Measure:
-    async def measure(url: str) -> float:
+    async def measure(url: str) -> Took:
         async with connect(f"{url}/flood/{MESSAGES}") as client:
-            seen, began = 0, 0.0
+            await client.wait_ready()
+            seen, watch = 0, Watch()
+            await client.send(CHAT, "hello")
             async for event in client:
                 if isinstance(event, MessageReceived):
                     seen += 1
-                    if seen == 1:
-                        began = time.perf_counter()
                     if seen == MESSAGES:
                         break
-            return (time.perf_counter() - began) / (MESSAGES - 1)
+            return watch.per(MESSAGES)
 
     return measure
 
 
 def _driver_trips(connect: Connect) -> Measure:
-    async def measure(url: str) -> float:
+    async def measure(url: str) -> Took:
         async with connect(f"{url}/echo") as client:
             await client.wait_ready()
-            began = time.perf_counter()
+            watch = Watch()
             for _ in range(TRIPS):
                 await client.send(CHAT, "hello")
-            return (time.perf_counter() - began) / TRIPS
+            return watch.per(TRIPS)
 
     return measure
 
 
-def _run_asyncio(measure: Measure, url: str) -> float:
-    async def main() -> float:
+class Loop(Protocol):
+    """Runs one measurement to its end."""
+
+    def __call__(self, measure: Measure, url: str) -> Took: ...
+
+
+def on_asyncio(measure: Measure, url: str, *, new_loop: Callable[[], asyncio.AbstractEventLoop] | None = None) -> Took:
+    async def main() -> Took:
         return await measure(url)
 
-    return asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(main())
 
 
-def _run_trio(measure: Measure, url: str) -> float:
-    async def main() -> float:
+def on_trio(measure: Measure, url: str) -> Took:
+    async def main() -> Took:
         return await measure(url)
 
     return trio.run(main)
 
 
+def loops() -> Iterator[tuple[str, Loop, Connect, Dial]]:
+    """Every event loop that there is, with a way to connect by the driver and a bare one."""
+    yield "asyncio", on_asyncio, connect_asyncio, dial_asyncio
+    try:
+        uvloop: Any = import_module("uvloop")
+    except ImportError:
+        pass
+    else:
+        yield "asyncio with uvloop", partial(on_asyncio, new_loop=uvloop.new_event_loop), connect_asyncio, dial_asyncio
+    yield "trio", on_trio, connect_trio, dial_trio
+
+
 def drivers(rounds: int) -> Iterator[Row]:
-    """Microseconds of wall-clock time per message, and per send with its ack."""
-    loops = [
-        ("asyncio", _run_asyncio, connect_asyncio, dial_asyncio),
-        ("trio", _run_trio, connect_trio, dial_trio),
-    ]
+    """Messages per second to the application, and microseconds per send with its ack, by the clock; among the
+    details the processor time of the same runs, which a busy machine disturbs less."""
     with server() as url:
-        for name, execute, connect, dial in loops:
-            kinds = [
-                ("message, 700 bytes", _driver_flood(connect), _bare_flood(dial)),
-                ("send and ack", _driver_trips(connect), _bare_trips(dial)),
-            ]
-            for kind, subject, baseline in kinds:
-                execute(baseline, url)
-                execute(subject, url)
-                mine: list[float] = []
-                theirs: list[float] = []
-                for turn in range(rounds):
-                    for series, measure in [(mine, subject), (theirs, baseline)][:: 1 if turn % 2 else -1]:
-                        series.append(execute(measure, url) * 1e6)
-                against = "bare websockets and json.loads on the same loop"
-                yield paired("drivers", f"{kind}, {name}", against, "µs", mine, theirs)
+        for name, execute, connect, dial in loops():
+            mine, theirs = _runs(execute, _driver_flood(connect), bare_flood(dial), url, rounds)
+            against, what = "bare websockets and json.loads on the same loop", f"message.send, 700 bytes, {name}"
+            rates = [1 / took.wall for took in mine], [1 / took.wall for took in theirs]
+            row = paired("drivers", what, against, "msg/s", *rates)
+            yield row.held_to("rate", RATE, at_least=True)
+            yield _processor(what, mine, theirs)
+            mine, theirs = _runs(execute, _driver_trips(connect), bare_trips(dial), url, rounds)
+            trips = [took.wall * 1e6 for took in mine], [took.wall * 1e6 for took in theirs]
+            row = paired("drivers", name, "a bare websockets round trip on the same loop", "µs", *trips)
+            yield row.held_to("trip", TRIP)
+            yield _processor(f"send → ack, {name}", mine, theirs)
+        for name, execute, connect in (("asyncio", on_asyncio, kept_asyncio), ("trio", on_trio, kept_trio)):
+            received = [1 / execute(_driver_flood(connect), url).wall for _ in range(min(rounds, 5))]
+            yield single(KEPT, f"message.send, 700 bytes, {name}", "msg/s", received)
+            sent = [execute(_driver_trips(connect), url).wall * 1e6 for _ in range(min(rounds, 5))]
+            yield single(KEPT, f"send → ack, {name}", "µs", sent)
+
+
+def _runs(execute: Loop, subject: Measure, baseline: Measure, url: str, rounds: int) -> tuple[list[Took], list[Took]]:
+    for measure in (subject, baseline):
+        execute(measure, url)  # whatever the first time makes and keeps
+    return alternate(lambda: execute(subject, url), lambda: execute(baseline, url), rounds)
+
+
+def _processor(name: str, mine: Sequence[Took], theirs: Sequence[Took]) -> Row:
+    figures = [took.cpu * 1e6 for took in mine], [took.cpu * 1e6 for took in theirs]
+    return paired("drivers, processor time of the client", name, "the same with bare websockets", "µs", *figures)

@@ -1,4 +1,4 @@
-"""The core alone: frames in, machines, idle steps. CPU time; the yardstick is ``json.loads``."""
+"""The core alone, as pieces of work: frames in, exchanges, idle steps. The machines' rows are made here, too."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,8 @@ from benchmarks.sessions import (
     seasoned,
 )
 from clawproto import inbox
-from clawproto.effects import Effect, Persist, RecordIntent, RequestRefresh, SendFrame, Swap
+from clawproto.app_signals import TypingChanged
+from clawproto.effects import Effect, Emit, Persist, RecordIntent, RequestRefresh, SendFrame, Swap
 from clawproto.events import Event, FrameReceived, HttpAnswered, Refresh, Send, Settle, Stored, Tick
 from clawproto.http import HttpAnswer
 from clawproto.instant import Instant
@@ -33,8 +34,8 @@ LOADS = "json.loads, same bytes"
 
 
 @contextmanager
-def _reader(name: str) -> Iterator[bool]:
-    """Read with this backend; false if it is not installed."""
+def reader(name: str) -> Iterator[bool]:
+    """Read as with msgspec, or as without it; false if it is not installed."""
     before = json_backend.loads
     if name == "stdlib":
         json_backend.loads = json_backend.stdlib_loads
@@ -44,7 +45,7 @@ def _reader(name: str) -> Iterator[bool]:
         json_backend.loads = before
 
 
-def _loads(texts: Sequence[str]) -> Work:
+def loading(texts: Sequence[str]) -> Work:
     def work() -> None:
         loads = json.loads
         for text in texts:
@@ -105,7 +106,7 @@ def acknowledged() -> tuple[Work, list[str]]:
     texts: list[str] = []
     events: list[tuple[Event, Instant]] = []
     for index in range(COUNT):
-        send = Send(index + 1, "cnv_1", ({"kind": "text", "text": "hello"},))
+        send = Send(index + 1, frames.chat(index), ({"kind": "text", "text": f"hello {index}"},))
         state, effects = step(state, send, moment(1_000 + index))
         sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
         texts.append(frames.ack(sent["trace_id"], sent["payload"]["message_id"]))
@@ -115,29 +116,16 @@ def acknowledged() -> tuple[Work, list[str]]:
     return _session(state, events), texts
 
 
-def inbound(rounds: int) -> Iterator[Row]:
-    """Bytes to typed event with all bookkeeping, and the decoding alone, with either JSON reader."""
-    state, generation, first = seasoned()
-    samples: list[tuple[str, Callable[[int], str]]] = [
-        ("message, 700 bytes", lambda number: frames.message(number, 700)),
-        ("message, 8 kB", lambda number: frames.message(number, 8_000)),
-        ("message, 30 fragments", lambda number: frames.fragmented_message(number, 30)),
+def indicated() -> tuple[Work, list[str]]:
+    """Somebody writes, and stops, `COUNT` times in all; each is told."""
+    state, generation = ready()
+    texts = [frames.typing(index // 2, is_typing=index % 2 == 0) for index in range(COUNT)]
+    events: list[tuple[Event, Instant]] = [
+        (FrameReceived(generation, text), moment(1_000 + index)) for index, text in enumerate(texts)
     ]
-    acks, ack_texts = acknowledged()
-    for reader in ("msgspec", "stdlib"):
-        with _reader(reader) as present:
-            if not present:
-                continue
-            for name, make in samples:
-                texts = messages(make, first)
-                work = delivered(state, generation, texts, first)
-                label, loads = f"{name}, settled ({reader})", _loads(texts)
-                yield compare("inbound frame", label, work, LOADS, loads, operations=COUNT, rounds=rounds)
-            label, loads = f"ack, 200 bytes ({reader})", _loads(ack_texts)
-            yield compare("inbound frame", label, acks, LOADS, loads, operations=COUNT, rounds=rounds)
-            for name, texts in [*((name, messages(make, first)) for name, make in samples), ("ack", ack_texts)]:
-                work, loads = decoding(texts), _loads(texts)
-                yield compare("decode", f"{name} ({reader})", work, LOADS, loads, operations=COUNT, rounds=rounds)
+    _, effects = run(state, events)
+    assert sum(isinstance(effect, Emit) and isinstance(effect.event, TypingChanged) for effect in effects) == COUNT
+    return _session(state, events), texts
 
 
 # --- one machine at a time -----------------------------------------------------------------------------------------
@@ -183,7 +171,7 @@ def round_trip() -> tuple[Work, str]:
     state, ack = start, ""
     events: list[tuple[Event, Instant]] = []
     for index in range(COUNT):
-        send = Send(index + 1, "cnv_1", ({"kind": "text", "text": "hello"},))
+        send = Send(index + 1, frames.chat(index), ({"kind": "text", "text": f"hello {index}"},))
         state, effects = step(state, send, moment(1_000 + index))
         sent = json.loads(next(effect.text for effect in effects if isinstance(effect, SendFrame)))
         ack = frames.ack(sent["trace_id"], sent["payload"]["message_id"])
@@ -228,7 +216,7 @@ def machines(rounds: int) -> Iterator[Row]:
     ]
     for name, (work, text), against in parts:
         count = COUNT if name in ("idle Tick", "outbox: send and ack, 2 steps") else 1
-        loads = _loads([text] * COUNT)
+        loads = loading([text] * COUNT)
         yield compare(
             "machines",
             name,

@@ -1,16 +1,19 @@
 """A hub reduced to what is measured: ``python -m benchmarks.server`` in a process of its own, on loopback.
 
-It greets as PROTOCOL.md says, then does what the path of the upgrade asks for: ``/flood/N`` sends N messages as fast
-as they are taken, ``/echo`` acknowledges every message, ``/idle`` does nothing. It prints its port when it is ready.
+It greets as PROTOCOL.md says, then does what the path of the upgrade asks for: ``/flood/N`` acknowledges the first
+message and then sends N as fast as they are taken, framed beforehand so that nobody waits for it, ``/echo``
+acknowledges every message, ``/idle`` does nothing. It prints its port when it is ready.
 """
 
 import asyncio
 import json
 import sys
 from contextlib import suppress
+from functools import cache
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 
 from benchmarks import frames
 
@@ -24,18 +27,19 @@ async def _serve(connection: ServerConnection) -> None:
         await connection.recv()
         await connection.send(frames.envelope("hello-ok", dict(HELLO)))
         path = "" if connection.request is None else connection.request.path
-        if path.startswith("/flood/"):
-            await _flood(connection, int(path.rpartition("/")[2]))
+        kind, _, count = path.removeprefix("/").partition("/")
+        flood = _framed(int(count)) if kind == "flood" else b""
         async for data in connection:
             uplink = json.loads(data)
-            if path == "/echo" and uplink["event"] == "message.send":
+            if kind in ("echo", "flood") and uplink["event"] == "message.send":
                 await connection.send(frames.ack(uplink["trace_id"], uplink["payload"]["message_id"]))
+                connection.transport.write(flood)
 
 
-async def _flood(connection: ServerConnection, count: int) -> None:
+@cache
+def _framed(count: int) -> bytes:
     texts = [frames.message(number, SIZE) for number in range(1, count + 1)]
-    for text in texts:
-        await connection.send(text)
+    return b"".join(Frame(Opcode.TEXT, text.encode()).serialize(mask=False) for text in texts)
 
 
 async def _main() -> None:

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Sequence
 
-from benchmarks.frames import envelope, message
+from benchmarks.frames import envelope, quickly
 from clawproto.config import Config
 from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Effect, Open
@@ -13,7 +13,7 @@ from clawproto.instant import Instant
 from clawproto.json_types import Json
 from clawproto.policy import DAY_MS
 from clawproto.secret import Secret
-from clawproto.session import step
+from clawproto.session import Session, step
 from clawproto.state import State
 
 WALL = 1_790_000_000_000
@@ -79,16 +79,23 @@ def ready(*, v2: bool = True, config: Config | None = None) -> tuple[State, int]
     return state, generation
 
 
-def seasoned(count: int = 4_500) -> tuple[State, int, int]:
+def seasoned(count: int = 4_500, *, config: Config | None = None) -> tuple[State, int, int]:
     """A session whose memory of messages is full.
 
     Returns:
         The state, the generation of its socket, and the ``dseq`` that comes next.
     """
-    state, generation = ready()
+    state, generation = ready(config=config)
+    session, make = Session.of(state), quickly(BYSTANDER_SIZE)
     for number in range(1, count + 1):
-        now = moment(1000 + number * GAP_MS)
-        state, _ = step(state, FrameReceived(generation, message(number, BYSTANDER_SIZE)), now)
-        state, _ = step(state, Settle(number), now)
+        receive(session, generation, number, make(number))
+    state = session.state
     assert state.inbox.stream is not None and state.inbox.stream.mark == count
     return state, generation, count + 1
+
+
+def receive(session: Session, generation: int, number: int, text: str) -> None:
+    """The message with this ``dseq`` arrives, and the application is done with it."""
+    now = moment(1_000 + number * GAP_MS)
+    session.handle(FrameReceived(generation, text), now)
+    session.handle(Settle(number), now)
