@@ -20,9 +20,12 @@ if TYPE_CHECKING:
     from attrs import frozen
 else:
     from functools import cached_property
+    from threading import RLock  # noqa: TID251 (attrs' own making of a class is not safe among threads)
     from typing import ClassVar
 
     import attrs
+
+    _one_at_a_time = RLock()  # attrs changes a class as it was written while it looks at it
 
     class _Sample:
         __slots__ = ()
@@ -57,10 +60,13 @@ else:
         def __get__(self, instance, owner=None):
             making = self._making
             names, plain = (_FIRST, _PLAIN) if self._name in _FIRST else (_SECOND, {})
-            made = vars(attrs.frozen(making.written, **making.options, **plain))
-            for name in names:  # should two threads come here at once, both put in what does the same
-                setattr(making.cls, name, made[name])
-            found = made[self._name]
+            with _one_at_a_time:
+                found = vars(making.cls)[self._name]
+                if found is self:  # no other thread has been here
+                    made = vars(attrs.frozen(making.written, **making.options, **plain))
+                    for name in names:
+                        setattr(making.cls, name, made[name])
+                    found = made[self._name]
             return found.__get__(instance, owner) if hasattr(found, "__get__") else found
 
     def _is_of_the_class(annotation):
@@ -70,6 +76,8 @@ else:
 
     def _is_plain(written, annotations):
         """Whether it takes no more than slots and what attrs makes for every class."""
+        if issubclass(written, BaseException):  # which attrs hashes and compares in another way
+            return False
         for name, item in vars(written).items():
             if name in _SPECIAL or isinstance(item, cached_property):
                 return False

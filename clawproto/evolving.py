@@ -72,6 +72,8 @@ else:
         for attribute in fields(cls):
             if attribute.validator or attribute.converter:
                 raise TypeError(f"{cls.__name__}.{attribute.name} is validated or converted")
+            if not attribute.init and isinstance(attribute.default, Factory):
+                raise TypeError(f"{cls.__name__}.{attribute.name} is made anew for each instance")
             default, value = attribute.default, attribute.alias if attribute.init else f"_{attribute.name}_default"
             if attribute.init:
                 if attribute.kw_only and not named:

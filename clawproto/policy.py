@@ -26,7 +26,7 @@ class Policy:
     """The client's settings. The defaults are the protocol's; tests and demos shorten them.
 
     Raises:
-        ValueError: a negative time or count.
+        ValueError: a negative time or count, or nothing between two repetitions.
     """
 
     # Token timing
@@ -66,7 +66,7 @@ class Policy:
     takeover_window_ms: int = _ms(10 * MINUTE_MS)  # O-10
     takeover_max_ms: int = _ms(MINUTE_MS)  # O-10
     close_timeout_ms: int = _ms(5 * SECOND_MS)  # CLOSE-12
-    ping_after_ms: int = _ms(30 * SECOND_MS)  # HB-6
+    ping_after_ms: int = field(default=30 * SECOND_MS, validator=ge(1))  # HB-6
     pong_timeout_ms: int = _ms(10 * SECOND_MS)  # HB-6
     receiver_stall_ms: int = _ms(20 * SECOND_MS)  # how long a full application inbox may stop the reading
 
@@ -91,7 +91,7 @@ class Policy:
     quarantine_limit: int = field(default=64 * 1024, validator=ge(0))  # R2-11: kept of a rejected frame, characters
 
     # Activities, signals and streams
-    typing_repeat_ms: int = _ms(3 * SECOND_MS)  # TYPE-2
+    typing_repeat_ms: int = field(default=3 * SECOND_MS, validator=ge(1))  # TYPE-2
     typing_guard_ms: int = _ms(900 * SECOND_MS)  # TYPE-6
     typing_expiry_ms: int = _ms(6 * SECOND_MS)  # TYPE-3
     typing_table: int = field(default=512, validator=ge(1))  # indicators of others, at most

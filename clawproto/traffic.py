@@ -123,8 +123,11 @@ class Traffic:
     def begin(state: State, former_sends: SendTraffic | None = None) -> "Traffic | None":
         """Take over, if this is the ordinary case; else None. ``former_sends`` are those of the Traffic before this."""
         phase, stream, credentials = state.link.phase, state.inbox.stream, state.tokens.credentials
+        policy = state.config.policy
+        spans = policy.ack_timeout_ms, policy.replay_idle_ms, policy.typing_expiry_ms, policy.typing_guard_ms
         if not (
-            type(phase) is Online
+            all(spans)  # what is over as it begins is left to `step`
+            and type(phase) is Online
             and state.connected
             and phase.pinged_at is None
             and stream is not None
@@ -185,7 +188,12 @@ class Traffic:
             done = self._indicate(event, now)
         else:
             return self._look(now) if isinstance(event, Tick) else None
-        return done if done is None or mono < self._look_at else done + self._look(now)
+        if done is None or mono < self._look_at:
+            return done
+        if self._ack_due is None or mono < self._ack_due:  # what was due is no more: a message has been answered
+            self._look_at = FAR if (deadline := self.deadline) is None else deadline
+            return done
+        return done + self._look(now)
 
     def _look(self, now: Instant) -> tuple[Effect, ...]:
         """What `clawproto.session.step` does where something is due, which is an ack at most: send it, and ask the
@@ -284,8 +292,7 @@ class Traffic:
         if event is not None:
             turn.emit(event)
         self._before = evolve(before, signals=changed)
-        self._look_at = now.mono_ms  # as in `step`, the other machines are asked again
-        return tuple(turn.effects)
+        return (*turn.effects, *self._look(now))  # as in `step`, the other machines are asked again
 
     def _remember(self) -> None:
         """Put what is fresh into the memory, which is bounded."""

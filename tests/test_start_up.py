@@ -318,22 +318,38 @@ def test_a_pickle_can_be_read_by_a_process_that_has_used_no_class() -> None:
     assert printed_by(program, pickle.dumps(Instant(1, 2)).hex()) == "Instant(wall_ms=1, mono_ms=2) True\n"
 
 
-def test_two_threads_may_be_the_first() -> None:
-    for _ in range(50):
-        cls = fresh()
-        barrier = threading.Barrier(4)
-        made: list[object] = []
+def test_two_threads_may_be_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(50):
+            cls = fresh()
+            barrier = threading.Barrier(4)
+            made: list[object] = []
 
-        def use(cls: Any = cls, barrier: threading.Barrier = barrier, made: list[object] = made) -> None:
-            barrier.wait()
-            made.append((cls(1), repr(cls(1)), hash(cls(1)), cls(1) == cls(1)))
+            def use(cls: Any = cls, barrier: threading.Barrier = barrier, made: list[object] = made) -> None:
+                barrier.wait()
+                made.append((cls(1), repr(cls(1)), hash(cls(1)), cls(1) == cls(1)))
 
-        threads = [threading.Thread(target=use) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert len(made) == 4 and len({repr(item) for item in made}) == 1
+            threads = [threading.Thread(target=use) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(made) == 4 and len({repr(item) for item in made}) == 1
+    finally:
+        sys.setswitchinterval(interval)
+    assert failed == []
+
+
+def test_exceptions_are_made_at_once() -> None:
+    @frozen
+    class Trouble(Exception):
+        number: int
+
+    assert len({Trouble(1), Trouble(1)}) == len({attrs.frozen(type("T", (Exception,), {}))() for _ in range(2)})
 
 
 def test_what_is_special_is_made_at_once() -> None:

@@ -7,16 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio.to_thread
+from attrs import fields
 
 from clawproto import app_events
 from clawproto.app_events import AppEvent
 from clawproto.config import Config, Features
-from clawproto.credentials import Guard
+from clawproto.credentials import Credentials, Guard, Intent, TokenPair
 from clawproto.deferred import frozen
-from clawproto.effects import Effect
+from clawproto.effects import Effect, Logout, Persist, RecordIntent, Reload, RequestRefresh, Swap
 from clawproto.engine import Engine, Observer
 from clawproto.event_rows import storable
-from clawproto.events import Event, Start
+from clawproto.events import Event, HttpAnswered, HttpFailed, Reloaded, Start, StoreConflicted, Stored, StoreFailed
+from clawproto.http import HttpAnswer, HttpRequest
 from clawproto.instant import Instant
 from clawproto.keeping import Backlog
 from clawproto.mailbox import InboxLimit, SettleMode
@@ -43,6 +45,12 @@ PairMode: TypeAlias = Literal["refuse", "repair", "new"]
 Headers: TypeAlias = Iterable[tuple[str, str]]
 SHUTDOWN_MARGIN_MS = 5_000
 _POLICY = Policy()  # one for all sessions: it has some sixty numbers
+
+# Kinds of values that a refresh is made of: they are complete before a token is spent (`clawproto.deferred`).
+_ON_THE_WAY_OF_TOKENS: tuple[type, ...] = (
+    *(Credentials, TokenPair, Intent, HttpRequest, HttpAnswer, HttpAnswered, HttpFailed),
+    *(RecordIntent, RequestRefresh, Persist, Swap, Reload, Logout, Stored, StoreFailed, StoreConflicted, Reloaded),
+)
 
 
 @frozen(kw_only=True)
@@ -118,6 +126,8 @@ class Parts:
         if not codec.is_loaded():
             await anyio.to_thread.run_sync(codec.load, abandon_on_cancel=True)
         await self.runner.load()
+        for cls in _ON_THE_WAY_OF_TOKENS:
+            fields(cls)
 
     async def aclose(self) -> None:
         """Let go of the lease, of connections and files."""

@@ -189,9 +189,9 @@ async def pair(
         clock=clock,
     )
     stored = (await parts.load()).credentials
-    await parts.complete()  # before the code is spent
     start = Start(None if stored is None else evolve(stored, tokens=None, intent=None))
     async with _running(Driver(parts, opens_sockets=False), start) as driver:
+        await parts.complete()  # before the code is spent
         return await Client(driver, parts).pair(
             code,
             base_url=base_url,

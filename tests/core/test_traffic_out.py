@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from clawproto import traffic_out
 from clawproto.effects import Effect, Resolve, SendFrame
-from clawproto.events import Event, FrameReceived, React, Send, Tick
+from clawproto.events import Event, FrameReceived, React, Send, SetTyping, Tick
 from clawproto.evolving import evolve
 from clawproto.ids import Minter
 from clawproto.instant import Instant
@@ -19,6 +20,7 @@ from clawproto.state import State
 from clawproto.traffic import Traffic
 from tests.core.link_harness import LinkBench
 from tests.core.messaging import HELLO, answer
+from tests.core.test_traffic import said
 
 
 @settings(deadline=None)
@@ -166,3 +168,36 @@ def test_an_id_that_somebody_has_foreseen_is_left_to_step() -> None:
     traffic = Traffic.begin(state)
     assert traffic is not None and traffic.handle(event, bench.now) is None
     assert Session.of(state).handle(event, bench.now) == step(state, event, bench.now)[1]
+
+
+@pytest.mark.rule("SEND-15")
+def test_an_ack_that_comes_twice_settles_once_though_former_sends_were_taken_up_meanwhile() -> None:
+    bench = LinkBench(grant="v2")
+    state, former = step(bench.state, Send(1, "cnv_1", HELLO), bench.now)
+    session = Session.of(state)
+    sent = session.handle(Send(2, "cnv_1", HELLO), bench.now)
+    assert session.state.outbox.entries
+    (former_trace, former_id), (trace, message_id) = uplinks(former)[0], uplinks(sent)[0]
+    ours = FrameReceived(bench.generation, answer("", trace, message_id, 0))
+    theirs = FrameReceived(bench.generation, answer("", former_trace, former_id, 0))
+    assert [type(effect) for effect in session.handle(ours, bench.now)] == [Resolve]
+    assert [type(effect) for effect in session.handle(theirs, bench.now)] == [Resolve]
+    assert session.handle(ours, bench.now) == ()
+
+
+def test_what_was_due_and_has_been_answered_leaves_no_trace() -> None:
+    """The look at all machines, which the deadline of a send would have brought, is not made up for."""
+    bench = LinkBench(grant="v2")
+    send: tuple[Event, int] = (Send(2, "cnv_1", HELLO), 0)
+    done, _ = both(bench, [(Tick(), 6_000), send])
+    trace, message_id = uplinks(done)[0]
+    ack = FrameReceived(bench.generation, answer("", trace, message_id, 0))
+    first, second = (FrameReceived(bench.generation, said(number, number)) for number in (1, 2))
+    both(bench, [(Tick(), 6_000), send, (ack, 1), (first, 14_000), (second, 1_000)])
+
+
+@pytest.mark.parametrize("name", ["ack_timeout_ms", "typing_expiry_ms", "typing_guard_ms", "replay_idle_ms"])
+def test_what_is_over_as_it_begins_is_left_to_step(name: str) -> None:
+    span: Any = {name: 0}
+    bench = LinkBench(grant="v2", policy=Policy(**span))
+    both(bench, [(Send(2, "cnv_1", HELLO), 0), (SetTyping("cnv_1", True), 0), (Tick(), 1)])
