@@ -1,0 +1,108 @@
+"""The tool that lets mutants of the core be judged: they are made, switched on one at a time, and told apart."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.defects.__main__ import ROOT
+from tools.mutation import switch
+from tools.mutation.__main__ import CORE, TESTS, Score, main, measure
+from tools.mutation.judging import Verdict
+from tools.mutation.making import difference
+
+
+def test_the_core_is_every_module_but_the_equipment_for_tests() -> None:
+    assert {"tokens", "link", "wire/codec"} <= set(CORE)
+    assert not any(module.startswith(("hub", "testing")) for module in CORE)
+    assert all((ROOT / "clawproto" / f"{module}.py").is_file() for module in CORE)
+    assert all((ROOT / tests).exists() for tests in TESTS)
+
+
+def test_a_function_runs_into_itself_until_a_mutant_is_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    slots: list[switch.Slot] = []
+    monkeypatch.setattr(switch, "slots", slots)
+    monkeypatch.delenv(switch.VARIABLE, raising=False)
+
+    def double(x: int) -> int:
+        return x + x
+
+    class Box:
+        @classmethod
+        def x_half__mutmut_1(cls, x: int) -> int:
+            return x // 3
+
+    mutants: dict[str, Any] = {}
+    wrapped = switch.wrap_in_trampoline(mutants)(double)
+    mutants |= {"_mutmut_orig": double, "x_double__mutmut_1": lambda x: x - x, "x_half__mutmut_1": Box.x_half__mutmut_1}
+    assert wrapped(2) == 4
+    (slot,) = slots
+    assert slot.name == f"{__name__}.x_double"
+    with pytest.raises(LookupError):
+        switch.switch_on(f"{__name__}.x_double__mutmut_2")
+    with pytest.raises(LookupError):
+        switch.switch_on("elsewhere.x_double__mutmut_1")
+    called: list[str] = []
+    switch.note_calls(lambda slot: called.append(slot.name))
+    assert wrapped(2) == 4 and called == [slot.name]
+    monkeypatch.setenv(switch.VARIABLE, "")  # put back when the test is over
+    switch.switch_on(f"{__name__}.x_double__mutmut_1")
+    assert wrapped(2) == 0 and len(called) == 1
+    switch.switch_on(f"{__name__}.x_half__mutmut_1")
+    assert wrapped(Box, 9) == 3  # as mutmut hands the class of a class method in
+
+
+def test_a_program_that_a_test_starts_runs_into_the_same_mutant() -> None:
+    program = """
+from tools.mutation.switch import wrap_in_trampoline
+mutants = {}
+@wrap_in_trampoline(mutants)
+def double(x): return x + x
+mutants |= {"_mutmut_orig": double, "x_double__mutmut_1": lambda x: x - x}
+print(double(2))
+"""
+    for mutant, said in ("__main__.x_double__mutmut_1", "0"), ("__main__.x_double__mutmut_2", "4"):
+        environment = {"PYTHONPATH": str(ROOT), switch.VARIABLE: mutant}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [said]
+
+
+def test_a_difference_shows_the_lines_that_change_and_no_name_of_a_mutant() -> None:
+    sources = {
+        "xǁBoxǁput__mutmut_orig": "    def xǁBoxǁput__mutmut_orig(self, x):\n        y = x + 1\n        return y",
+        "xǁBoxǁput__mutmut_7": "    def xǁBoxǁput__mutmut_7(self, x):\n        y = x - 1\n        return y",
+    }
+    assert difference(sources, "xǁBoxǁput__mutmut_7") == "-    y = x + 1\n+    y = x - 1"
+
+
+def test_the_score_is_the_share_of_all_mutants() -> None:
+    words = ("failed", "stopped", "survived", "not run")
+    score = Score("jwt", tuple(Verdict(f"m{number}", word, None) for number, word in enumerate(words)))
+    assert score.noticed == 2 and score.percent == 50.0
+    assert " ".join(str(score).split()) == "jwt 4 mutants, 2 noticed, 50.0 %, 1 survived, 1 not run"
+
+
+def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_path: Path) -> None:
+    (first,) = measure(["ids"], ["tests/test_ids.py"], 2, tmp_path, again=False)
+    assert len(first.verdicts) > 50 and first.percent > 90
+    assert all(
+        one.test is not None and one.test.startswith("tests/test_ids.py::") for one in first.verdicts if one.noticed
+    )
+    kept = json.loads((tmp_path / "ids.json").read_text(encoding="utf-8"))
+    assert [row[0] for row in kept["verdicts"]] == [one.mutant for one in first.verdicts]
+    # What was noticed stays so, even if the tests of now could not notice it.
+    (second,) = measure(["ids"], ["tests/test_jwt.py"], 1, tmp_path, again=True)
+    assert [one for one in second.verdicts if one.noticed] == [one for one in first.verdicts if one.noticed]
+    assert {one.word for one in second.verdicts if not one.noticed} <= {"not run"}
+
+
+@pytest.mark.parametrize("arguments", [[], ["testing/strategies"], ["ids", "--again"]])
+def test_what_cannot_be_measured_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2 and "error" in capsys.readouterr().err

@@ -1,0 +1,243 @@
+"""``python -m tools.mutation.judging``, in a copy of the repository whose modules were mutated: judge the mutants.
+
+One process imports and collects all tests. A child of it runs them once, and notes how long each takes and which
+mutated functions it runs into; a second child runs them in the opposite order, and what does not pass in both is left
+out. Then each mutant gets a child of its own, which switches it on and runs the tests that run into its function, until
+the first fails: those first that noticed another mutant of that function, then the quick ones. A test that takes ten
+times as long as it should has noticed the mutant as well. Verdicts go to `VERDICTS`, a line for each.
+"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+from attrs import Factory, define, frozen
+
+from tools.mutation import switch
+
+WANTED: Final = Path("wanted.json")
+VERDICTS: Final = Path("verdicts.jsonl")
+
+_LONGEST: Final = 3.0  # seconds; tests that take longer judge nothing
+_ENOUGH: Final = 20.0  # seconds that the tests of one mutant may take together, when they pass
+_WALL: Final = 120  # seconds for all of them, waiting included
+_MEMORY: Final = 3 << 30  # bytes
+
+
+@frozen
+class Verdict:
+    """What became of a mutant.
+
+    Attributes:
+        word: ``failed`` or ``stopped`` (it took too long, or died) when it was noticed, or ``survived`` or ``not run``.
+        test: who noticed it.
+    """
+
+    mutant: str
+    word: str
+    test: str | None
+
+    @property
+    def noticed(self) -> bool:
+        """Did some test fail because of it?"""
+        return self.word in ("failed", "stopped")
+
+
+def read_verdicts(path: Path) -> Iterator[Verdict]:
+    """What was written by `Judge`."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        yield Verdict(*json.loads(line))
+
+
+@define
+class Clean:
+    """How a test does without a mutant: seconds of CPU, and the functions (module and name) that it runs into."""
+
+    item: pytest.Item
+    seconds: float
+    reached: frozenset[str]
+
+
+@define
+class Child:
+    """A process that judges a mutant, and the end of the pipe where it says which test it has come to."""
+
+    mutant: str
+    tests: list[Clean]
+    pipe: int
+
+
+@define
+class Judge:
+    """The pytest plugin that runs mutants in place of tests."""
+
+    jobs: int
+    failed: bool = False
+    children: dict[int, Child] = Factory(dict[int, Child])
+    successes: defaultdict[str, Counter[str]] = Factory(lambda: defaultdict(Counter))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self) -> None:
+        """Few examples, always the same, and no time for making a failing one simpler."""
+        import hypothesis
+
+        hypothesis.settings.register_profile(
+            "mutation",
+            deadline=None,
+            derandomize=True,
+            max_examples=25,
+            database=None,
+            phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Has anything gone wrong in this child?"""
+        self.failed |= report.failed
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Judge all mutants that are wanted."""
+        if session.testsfailed:
+            raise session.Interrupted(f"{session.testsfailed} files of tests cannot be collected")
+        gc.collect()
+        gc.freeze()
+        clean = self._without_mutants(session.items)
+        by_function: defaultdict[str, list[Clean]] = defaultdict(list)
+        for one in clean:
+            for function in one.reached:
+                by_function[function].append(one)
+        with VERDICTS.open("w", encoding="utf-8", buffering=1) as verdicts:
+
+            def tell(verdict: Verdict) -> None:
+                verdicts.write(json.dumps([verdict.mutant, verdict.word, verdict.test]) + "\n")
+
+            wanted: list[str] = json.loads(WANTED.read_text(encoding="utf-8"))
+            for number, mutant in enumerate(wanted, 1):
+                tests = self._in_order(switch.function_of(mutant), by_function[switch.function_of(mutant)])
+                if not tests:
+                    tell(Verdict(mutant, "not run", None))
+                    continue
+                if len(self.children) == self.jobs:
+                    tell(self._wait())
+                self._start(mutant, tests)
+                if number % 200 == 0:
+                    print(f"{number} of {len(wanted)} mutants", file=sys.stderr, flush=True)
+            while self.children:
+                tell(self._wait())
+        return True
+
+    def _without_mutants(self, items: Sequence[pytest.Item]) -> list[Clean]:
+        pids: list[int] = []
+        for number in range(2):
+            if (pid := os.fork()) == 0:
+                _silence()
+                self._run_clean(items if number == 0 else items[::-1], Path(f"clean-{number}.json"))
+            pids.append(pid)
+        for pid in pids:
+            if os.waitpid(pid, 0)[1]:
+                raise RuntimeError("the tests do not come to an end without mutants either")
+        forward, backward = (
+            json.loads(Path(f"clean-{number}.json").read_text(encoding="utf-8")) for number in range(2)
+        )
+        bad = [item.nodeid for item in items if not (forward[item.nodeid][0] and backward[item.nodeid][0])]
+        for name in bad:
+            print(f"left out, as it fails without a mutant: {name}", file=sys.stderr)
+        return [
+            Clean(item, seconds, frozenset(reached))
+            for item in items
+            for passed, seconds, reached in [forward[item.nodeid]]
+            if passed and backward[item.nodeid][0] and seconds <= _LONGEST
+        ]
+
+    def _run_clean(self, items: Sequence[pytest.Item], target: Path) -> None:
+        reached: set[str] = set()
+        switch.note_calls(lambda slot: reached.add(slot.name))
+        found: dict[str, tuple[bool, float, list[str]]] = {}
+        for index, item in enumerate(items):
+            reached.clear()
+            begin = time.process_time()
+            passed = self._passes(item, items[index + 1] if index + 1 < len(items) else None)
+            found[item.nodeid] = passed, time.process_time() - begin, sorted(reached)
+        target.write_text(json.dumps(found), encoding="utf-8")
+        os._exit(0)
+
+    def _passes(self, item: pytest.Item, following: pytest.Item | None) -> bool:
+        self.failed = False
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        return not self.failed
+
+    def _in_order(self, function: str, tests: Sequence[Clean]) -> list[Clean]:
+        successes = self.successes[function]
+        chosen: list[Clean] = []
+        seconds = 0.0
+        for one in sorted(tests, key=lambda one: (-successes[one.item.nodeid], one.seconds)):
+            chosen.append(one)
+            seconds += one.seconds
+            if seconds > _ENOUGH:
+                break
+        return chosen
+
+    def _start(self, mutant: str, tests: list[Clean]) -> None:
+        out, into = os.pipe()
+        if (pid := os.fork()) == 0:
+            os.close(out)
+            try:
+                self._judge(mutant, tests, into)
+            finally:
+                os._exit(2)
+        os.close(into)
+        self.children[pid] = Child(mutant, tests, out)
+
+    def _judge(self, mutant: str, tests: Sequence[Clean], pipe: int) -> None:
+        _silence()
+        resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.alarm(_WALL)
+        switch.switch_on(mutant)
+        for index, one in enumerate(tests):
+            os.write(pipe, index.to_bytes(4))
+            signal.setitimer(signal.ITIMER_PROF, 1 + 10 * one.seconds)
+            if not self._passes(one.item, tests[index + 1].item if index + 1 < len(tests) else None):
+                os._exit(1)
+        os._exit(0)
+
+    def _wait(self) -> Verdict:
+        pid, status = os.waitpid(-1, 0)
+        child = self.children.pop(pid)
+        with open(child.pipe, "rb") as pipe:
+            last = int.from_bytes(pipe.read()[-4:])
+        code = os.waitstatus_to_exitcode(status)
+        if code == 0:
+            return Verdict(child.mutant, "survived", None)
+        test = child.tests[last].item.nodeid
+        self.successes[switch.function_of(child.mutant)][test] += 1
+        return Verdict(child.mutant, "failed" if code == 1 else "stopped", test)
+
+
+def _silence() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.dup2(nothing, 2)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Judge with so many jobs, and with what pytest is told to collect."""
+    jobs, *tests = arguments
+    options = ["-q", "-s", "--no-header", "--hypothesis-profile=mutation"]
+    options += [f"-pno:{plugin}" for plugin in ("randomly", "xdist", "cacheprovider", "faulthandler")]
+    return int(pytest.main([*options, *tests], plugins=[Judge(int(jobs))]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
