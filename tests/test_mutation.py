@@ -88,7 +88,7 @@ def test_the_score_is_the_share_of_all_mutants() -> None:
 
 
 def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_path: Path) -> None:
-    (first,) = measure(["ids"], ["tests/test_ids.py"], 2, tmp_path, again=False)
+    (first,) = measure(["ids"], ["tests/test_ids.py"], tmp_path, jobs=2, seconds=5, again=False)
     assert len(first.verdicts) > 50 and first.percent > 90
     assert all(
         one.test is not None and one.test.startswith("tests/test_ids.py::") for one in first.verdicts if one.noticed
@@ -96,7 +96,7 @@ def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_pa
     kept = json.loads((tmp_path / "ids.json").read_text(encoding="utf-8"))
     assert [row[0] for row in kept["verdicts"]] == [one.mutant for one in first.verdicts]
     # What was noticed stays so, even if the tests of now could not notice it.
-    (second,) = measure(["ids"], ["tests/test_jwt.py"], 1, tmp_path, again=True)
+    (second,) = measure(["ids"], ["tests/test_jwt.py"], tmp_path, jobs=1, seconds=5, again=True)
     assert [one for one in second.verdicts if one.noticed] == [one for one in first.verdicts if one.noticed]
     assert {one.word for one in second.verdicts if not one.noticed} <= {"not run"}
 

@@ -79,7 +79,9 @@ class Score:
         return 100 * self.noticed / len(self.verdicts) if self.verdicts else 100.0
 
 
-def measure(modules: Sequence[str], tests: Sequence[str], jobs: int, keep: Path, again: bool) -> list[Score]:
+def measure(
+    modules: Sequence[str], tests: Sequence[str], keep: Path, *, jobs: int, seconds: float, again: bool
+) -> list[Score]:
     """Judge the mutants of these modules. Verdicts are left in ``keep``.
 
     Raises:
@@ -94,7 +96,7 @@ def measure(modules: Sequence[str], tests: Sequence[str], jobs: int, keep: Path,
         wanted = [name for name in changes if name not in known or not known[name].noticed]
         (copy / WANTED).write_text(json.dumps(wanted), encoding="utf-8")
         if wanted:
-            _run(copy, "tools.mutation.judging", str(jobs), *tests)
+            _run(copy, "tools.mutation.judging", str(jobs), str(seconds), *tests)
             known |= {verdict.mutant: verdict for verdict in read_verdicts(copy / VERDICTS)}
     by_module: defaultdict[str, list[Verdict]] = defaultdict(list)
     for name in changes:
@@ -157,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("module", nargs="*", help="jwt, wire/codec, …")
     parser.add_argument("--all", action="store_true", help="every module of the core")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=10.0, help="CPU time of tests that a mutant must survive")
     parser.add_argument("--least", type=float, default=0.0, help="percent")
     parser.add_argument("--keep", type=Path, help="leave verdicts, and what survivors change, in this directory")
     parser.add_argument("--again", action="store_true", help="only what survived according to --keep")
@@ -170,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         keep: Path = options.keep or Path(directory)
-        scores = measure(modules, options.tests, options.jobs, keep, options.again)
+        scores = measure(modules, options.tests, keep, jobs=options.jobs, seconds=options.seconds, again=options.again)
         for score in scores:
             print(score)
             print(textwrap.indent(_file(keep, score.name, ".txt").read_text(encoding="utf-8"), "    "), end="")

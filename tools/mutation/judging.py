@@ -1,12 +1,13 @@
 """``python -m tools.mutation.judging``, in a copy of the repository whose modules were mutated: judge the mutants.
 
-One process imports and collects all tests. A child of it runs them once, and notes how long each takes and which
-mutated functions it runs into; a second child runs them in the opposite order, and what does not pass in both is left
-out. Then each mutant gets a child of its own, which switches it on and runs the tests that run into its function, until
-the first fails: those first that noticed another mutant of that function, then the quick ones. A test that takes ten
-times as long as it should has noticed the mutant as well. Verdicts go to `VERDICTS`, a line for each.
+One process imports and collects all tests. Children of it run them once, and note how long each takes and which mutated
+functions it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
+the tests that run into its function, until the first fails: those first that noticed another mutant of that function,
+then the quick ones. A test that takes ten times as long as it should has noticed the mutant as well. Verdicts go to
+`VERDICTS`, a line for each.
 """
 
+import functools
 import gc
 import json
 import os
@@ -27,8 +28,10 @@ from tools.mutation import switch
 WANTED: Final = Path("wanted.json")
 VERDICTS: Final = Path("verdicts.jsonl")
 
-_LONGEST: Final = 3.0  # seconds; tests that take longer judge nothing
-_ENOUGH: Final = 20.0  # seconds that the tests of one mutant may take together, when they pass
+_CACHED: Final = type(functools.cache(len))
+_LONGEST: Final = 3.0  # seconds of CPU; tests that take longer judge nothing
+_QUICK: Final = 0.2  # seconds of CPU
+_LEAST: Final = 0.5  # seconds of CPU that every test may take
 _WALL: Final = 120  # seconds for all of them, waiting included
 _MEMORY: Final = 3 << 30  # bytes
 
@@ -78,10 +81,17 @@ class Child:
 
 @define
 class Judge:
-    """The pytest plugin that runs mutants in place of tests."""
+    """The pytest plugin that runs mutants in place of tests.
+
+    Attributes:
+        jobs: how many at a time.
+        enough: seconds of CPU that the tests of one mutant may take together, when they pass.
+    """
 
     jobs: int
+    enough: float
     failed: bool = False
+    judging: bool = False
     children: dict[int, Child] = Factory(dict[int, Child])
     successes: defaultdict[str, Counter[str]] = Factory(lambda: defaultdict(Counter))
 
@@ -100,18 +110,22 @@ class Judge:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Has anything gone wrong in this child?"""
-        self.failed |= report.failed
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        """Has a test failed? Why it has is never printed: that would take most of the time."""
+        if call.excinfo is not None and not call.excinfo.errisinstance(pytest.skip.Exception):
+            self.failed = True
+            if self.judging:
+                os._exit(1)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Judge all mutants that are wanted."""
         if session.testsfailed:
             raise session.Interrupted(f"{session.testsfailed} files of tests cannot be collected")
-        gc.collect()
         gc.freeze()
         clean = self._without_mutants(session.items)
+        self._warm_up(clean)
         by_function: defaultdict[str, list[Clean]] = defaultdict(list)
         for one in clean:
             for function in one.reached:
@@ -137,37 +151,49 @@ class Judge:
         return True
 
     def _without_mutants(self, items: Sequence[pytest.Item]) -> list[Clean]:
+        share = -(-len(items) // self.jobs)
+        shares = [items[start : start + share] for start in range(0, len(items), share)]
         pids: list[int] = []
-        for number in range(2):
+        for number, some in enumerate(shares):
             if (pid := os.fork()) == 0:
                 _silence()
-                self._run_clean(items if number == 0 else items[::-1], Path(f"clean-{number}.json"))
+                self._run_clean(some, _clean_file(number))
             pids.append(pid)
         for pid in pids:
             if os.waitpid(pid, 0)[1]:
                 raise RuntimeError("the tests do not come to an end without mutants either")
-        forward, backward = (
-            json.loads(Path(f"clean-{number}.json").read_text(encoding="utf-8")) for number in range(2)
-        )
-        bad = [item.nodeid for item in items if not (forward[item.nodeid][0] and backward[item.nodeid][0])]
-        for name in bad:
-            print(f"left out, as it fails without a mutant: {name}", file=sys.stderr)
-        return [
-            Clean(item, seconds, frozenset(reached))
-            for item in items
-            for passed, seconds, reached in [forward[item.nodeid]]
-            if passed and backward[item.nodeid][0] and seconds <= _LONGEST
-        ]
+        found: list[Clean] = []
+        for number, some in enumerate(shares):
+            rows = json.loads(_clean_file(number).read_text(encoding="utf-8"))
+            for item, (passed, seconds, reached) in zip(some, rows, strict=True):
+                if passed:
+                    found.append(Clean(item, seconds, frozenset(reached)))
+                else:
+                    print(f"left out, as it fails without a mutant or takes too long: {item.nodeid}", file=sys.stderr)
+        return found
+
+    def _warm_up(self, clean: Sequence[Clean]) -> None:
+        """Run a test of each file: what the core generates when it is first needed is there for all children then."""
+        by_file = {one.item.path: one.item for one in clean if one.seconds < _QUICK}
+        for item in by_file.values():
+            self._passes(item, None)
+        gc.collect()
+        for value in gc.get_objects():
+            if isinstance(value, _CACHED):
+                value.cache_clear()  # a mutant may give another answer
+        gc.freeze()
 
     def _run_clean(self, items: Sequence[pytest.Item], target: Path) -> None:
         reached: set[str] = set()
         switch.note_calls(lambda slot: reached.add(slot.name))
-        found: dict[str, tuple[bool, float, list[str]]] = {}
+        signal.signal(signal.SIGVTALRM, _too_long)
+        found: list[tuple[bool, float, list[str]]] = []
         for index, item in enumerate(items):
             reached.clear()
             begin = time.process_time()
+            signal.setitimer(signal.ITIMER_VIRTUAL, _LONGEST)
             passed = self._passes(item, items[index + 1] if index + 1 < len(items) else None)
-            found[item.nodeid] = passed, time.process_time() - begin, sorted(reached)
+            found.append((passed, time.process_time() - begin, sorted(reached)))
         target.write_text(json.dumps(found), encoding="utf-8")
         os._exit(0)
 
@@ -183,7 +209,7 @@ class Judge:
         for one in sorted(tests, key=lambda one: (-successes[one.item.nodeid], one.seconds)):
             chosen.append(one)
             seconds += one.seconds
-            if seconds > _ENOUGH:
+            if seconds > self.enough:
                 break
         return chosen
 
@@ -205,9 +231,10 @@ class Judge:
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.alarm(_WALL)
         switch.switch_on(mutant)
+        self.judging = True
         for index, one in enumerate(tests):
             os.write(pipe, index.to_bytes(4))
-            signal.setitimer(signal.ITIMER_PROF, 1 + 10 * one.seconds)
+            signal.setitimer(signal.ITIMER_PROF, _LEAST + 10 * one.seconds)
             if not self._passes(one.item, tests[index + 1].item if index + 1 < len(tests) else None):
                 os._exit(1)
         os._exit(0)
@@ -225,6 +252,14 @@ class Judge:
         return Verdict(child.mutant, "failed" if code == 1 else "stopped", test)
 
 
+def _clean_file(number: int) -> Path:
+    return Path(f"clean-{number}.json")
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"{_LONGEST} s are over")
+
+
 def _silence() -> None:
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -232,11 +267,11 @@ def _silence() -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Judge with so many jobs, and with what pytest is told to collect."""
-    jobs, *tests = arguments
+    """Judge with so many jobs, so many seconds for each mutant, and these tests."""
+    jobs, seconds, *tests = arguments
     options = ["-q", "-s", "--no-header", "--hypothesis-profile=mutation"]
     options += [f"-pno:{plugin}" for plugin in ("randomly", "xdist", "cacheprovider", "faulthandler")]
-    return int(pytest.main([*options, *tests], plugins=[Judge(int(jobs))]))
+    return int(pytest.main([*options, *tests], plugins=[Judge(int(jobs), float(seconds))]))
 
 
 if __name__ == "__main__":
