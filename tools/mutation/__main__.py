@@ -35,6 +35,7 @@ _NO_JUDGES: Final = frozenset(
         "explore",
         "hygiene",
         "instructions",
+        "mutation",
         "purity",
         "rules",
     )

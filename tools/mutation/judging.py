@@ -3,8 +3,8 @@
 One process imports and collects all tests. Children of it run them once, and note how long each takes and which mutated
 functions it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
 the tests that run into its function, until the first fails: those first that noticed another mutant of that function,
-then the quick ones. A test that takes ten times as long as it should has noticed the mutant as well. Verdicts go to
-`VERDICTS`, a line for each.
+then the quick ones of all files in turn. A test that takes ten times as long as it should has noticed the mutant too.
+Verdicts go to `VERDICTS`, a line for each.
 """
 
 import functools
@@ -137,7 +137,7 @@ class Judge:
 
             wanted: list[str] = json.loads(WANTED.read_text(encoding="utf-8"))
             for number, mutant in enumerate(wanted, 1):
-                tests = self._in_order(switch.function_of(mutant), by_function[switch.function_of(mutant)])
+                tests = self._in_order(mutant, by_function[switch.function_of(mutant)])
                 if not tests:
                     tell(Verdict(mutant, "not run", None))
                     continue
@@ -202,11 +202,18 @@ class Judge:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         return not self.failed
 
-    def _in_order(self, function: str, tests: Sequence[Clean]) -> list[Clean]:
-        successes = self.successes[function]
+    def _in_order(self, mutant: str, tests: Sequence[Clean]) -> list[Clean]:
+        """The quickest of every file in turn; a file that has noticed more mutants of the module has more turns."""
+        of_function, of_module = (self.successes[name] for name in _places(mutant))
+        seen: Counter[str] = Counter()
+        turns: list[tuple[int, float, float, Clean]] = []
+        for one in sorted(tests, key=lambda one: one.seconds):
+            file = _file(one.item.nodeid)
+            turns.append((-of_function[one.item.nodeid], seen[file] / (1 + of_module[file]), one.seconds, one))
+            seen[file] += 1
         chosen: list[Clean] = []
         seconds = 0.0
-        for one in sorted(tests, key=lambda one: (-successes[one.item.nodeid], one.seconds)):
+        for *_, one in sorted(turns, key=lambda turn: turn[:3]):
             chosen.append(one)
             seconds += one.seconds
             if seconds > self.enough:
@@ -248,8 +255,19 @@ class Judge:
         if code == 0:
             return Verdict(child.mutant, "survived", None)
         test = child.tests[last].item.nodeid
-        self.successes[switch.function_of(child.mutant)][test] += 1
+        function, module = _places(child.mutant)
+        self.successes[function][test] += 1
+        self.successes[module][_file(test)] += 1
         return Verdict(child.mutant, "failed" if code == 1 else "stopped", test)
+
+
+def _places(mutant: str) -> tuple[str, str]:
+    function = switch.function_of(mutant)
+    return function, function.rpartition(".")[0]
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 def _clean_file(number: int) -> Path:

@@ -10,9 +10,9 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 MUTANTS: Final = Path("mutants.json")
 
@@ -53,10 +53,24 @@ def difference(sources: Mapping[str, str], mutant: str) -> str:
     return "\n".join(line for line in changes if not line.startswith(("---", "+++", "@@")))
 
 
+def leave_prose_alone() -> None:
+    """Let mutmut change no string that has a blank in it: such are for people, and no wire name has any."""
+    from libcst import BaseString, SimpleString
+    from mutmut.mutation import mutators
+
+    def changed(node: BaseString) -> Iterable[BaseString]:
+        prose = isinstance(node, SimpleString) and " " in node.value
+        return () if prose else mutators.operator_string(node)
+
+    index = mutators.mutation_operators.index((BaseString, mutators.operator_string))
+    cast(list[Any], mutators.mutation_operators)[index] = (BaseString, changed)
+
+
 def main(modules: Sequence[str]) -> None:
     """Mutate these modules of the copy that is the working directory."""
     with Path("pyproject.toml").open("a", encoding="utf-8") as project:
         project.write(_SETTINGS)
+    leave_prose_alone()
     found: dict[str, str] = {}
     for module in modules:
         found |= make(module)
