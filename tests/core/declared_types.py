@@ -4,9 +4,9 @@ Type checkers see the code only; here the values of every step of every bench ar
 """
 
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import cache
-from typing import Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from attrs import fields, has
 
@@ -16,11 +16,11 @@ Check: TypeAlias = Callable[[Any, Any], str | None]
 
 def mistyped(value: Any, before: Any = None) -> str | None:
     """Where an attrs ``value`` is not what its class declares, or None. Parts that are those of ``before`` are fine."""
-    return None if value is before else _of_class(type(value))(value, before)
+    return None if value is before else _of_class(cast(Hashable, type(value)))(value, before)
 
 
 @cache
-def _of_class(cls: type) -> Check:
+def _of_class(cls: Any) -> Check:
     hints = get_type_hints(cls)
     parts = [(field.name, _of(hints[field.name])) for field in fields(cls)]
 
