@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from clawproto.secret import Secret
 from tools.defects.__main__ import ROOT
 from tools.mutation import switch
-from tools.mutation.__main__ import CORE, TESTS, Score, main, measure
-from tools.mutation.judging import Verdict
+from tools.mutation.__main__ import CORE, TESTS, Score, main, measure, page, score
 from tools.mutation.making import difference
+from tools.mutation.reasons import EXPLAINED, UNEXPLAINED, by_reason, change_in, read_reasons, section
 
 
 def test_the_core_is_every_module_but_the_equipment_for_tests() -> None:
@@ -81,24 +82,58 @@ def test_a_difference_shows_the_lines_that_change_and_no_name_of_a_mutant() -> N
 
 
 def test_the_score_is_the_share_of_all_mutants() -> None:
-    words = ("failed", "stopped", "survived", "not run")
-    score = Score("jwt", tuple(Verdict(f"m{number}", word, None) for number, word in enumerate(words)))
+    score = Score("jwt", 4, ("jwt: a", "jwt: b"))
     assert score.noticed == 2 and score.percent == 50.0
-    assert " ".join(str(score).split()) == "jwt 4 mutants, 2 noticed, 50.0 %, 1 survived, 1 not run"
+    assert " ".join(str(score).split()) == "jwt 4 mutants, 2 noticed, 50.0 %"
+    assert score.row({"jwt: a": "why"}) == "| `jwt` | 4 | 2 | 50.0 % | 2 | 1 |"
+
+
+def test_a_change_is_named_by_what_it_puts_in_or_else_by_what_it_takes_out() -> None:
+    assert change_in("jwt", "-    y = x + 1\n+    y = x - 1") == "jwt: y = x - 1"
+    assert change_in("jwt", "-    case 1:\n-        return 2") == "jwt: case 1: / return 2"
+
+
+def test_survivors_stand_under_their_reasons() -> None:
+    reasons = read_reasons("= One.\njwt: a\n\n= Two.\njwt: b\nids: c\n")
+    assert by_reason(["jwt: new", "ids: c", "jwt: a"], reasons) == {
+        "One.": ["jwt: a"],
+        "Two.": ["ids: c"],
+        UNEXPLAINED: ["jwt: new"],
+    }
+    assert "### Two.\n\n- `ids`: `` c ``\n" in section(["ids: c"], reasons)
+    for wrong in "jwt: a\n", "= One.\njwt: a\njwt: a\n":
+        with pytest.raises(ValueError):
+            read_reasons(wrong)
+
+
+def test_every_explanation_is_about_a_module_of_the_core() -> None:
+    for change in read_reasons(EXPLAINED.read_text(encoding="utf-8")):
+        assert change.partition(": ")[0] in CORE
+
+
+def test_a_secret_is_blank_or_not() -> None:
+    """Judges mutants in the test below."""
+    assert Secret(" ").is_blank and not Secret("x").is_blank
+    assert str(Secret("x")) == repr(Secret("x")) != "x"
 
 
 def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_path: Path) -> None:
-    (first,) = measure(["ids"], ["tests/test_ids.py"], tmp_path, jobs=2, seconds=5, again=False)
-    assert len(first.verdicts) > 50 and first.percent > 90
-    assert all(
-        one.test is not None and one.test.startswith("tests/test_ids.py::") for one in first.verdicts if one.noticed
-    )
-    kept = json.loads((tmp_path / "ids.json").read_text(encoding="utf-8"))
-    assert [row[0] for row in kept["verdicts"]] == [one.mutant for one in first.verdicts]
+    judge = "tests/test_mutation.py::test_a_secret_is_blank_or_not"
+    measure(["secret"], [judge], tmp_path, jobs=2, seconds=5, again=False)
+    first = score("secret", tmp_path)
+    assert first is not None and 0 < first.noticed < first.total
+    kept = json.loads((tmp_path / "secret.json").read_text(encoding="utf-8"))
+    assert {test for _, word, test, _ in kept["verdicts"] if word in ("failed", "stopped")} == {judge}
     # What was noticed stays so, even if the tests of now could not notice it.
-    (second,) = measure(["ids"], ["tests/test_jwt.py"], tmp_path, jobs=1, seconds=5, again=True)
-    assert [one for one in second.verdicts if one.noticed] == [one for one in first.verdicts if one.noticed]
-    assert {one.word for one in second.verdicts if not one.noticed} <= {"not run"}
+    measure(["secret"], ["tests/test_ids.py"], tmp_path, jobs=1, seconds=5, again=True)
+    assert score("secret", tmp_path) == first
+    assert "| `secret` |" in page([first], first, {})
+
+
+def test_nothing_is_known_of_a_module_that_has_changed_since(tmp_path: Path) -> None:
+    assert score("secret", tmp_path) is None
+    (tmp_path / "secret.json").write_text(json.dumps({"source": "another", "verdicts": []}), encoding="utf-8")
+    assert score("secret", tmp_path) is None
 
 
 @pytest.mark.parametrize("arguments", [[], ["testing/strategies"], ["ids", "--again"]])

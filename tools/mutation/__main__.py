@@ -1,8 +1,8 @@
 """``python -m tools.mutation MODULE…`` or ``--all``: which small changes of the core do its tests notice?
 
-Prints a line for each module, every mutant that survived, and a line for all of them together; exit code 1 if the
-total score is below ``--least``. With ``--keep DIR`` verdicts are left in DIR, and ``--again`` judges only the mutants
-that survived there.
+Prints a line for each module, every mutant that survived and is not explained, and a line for all of them together;
+exit code 1 if the total score is below ``--least``. With ``--keep DIR`` verdicts are left in DIR; ``--again`` judges
+only what survived there, ``--known`` nothing at all. ``--page docs/survivors.md`` writes scores and survivors there.
 """
 
 import argparse
@@ -12,10 +12,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import textwrap
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +22,7 @@ from attrs import frozen
 from tools.defects.__main__ import ROOT, copy_tree
 from tools.mutation.judging import VERDICTS, WANTED, Verdict, read_verdicts
 from tools.mutation.making import MUTANTS
+from tools.mutation.reasons import EXPLAINED, change_in, read_reasons, section
 
 # Not those about the source text, tools and other programs: what they run of the core, the others run as well.
 _NO_JUDGES: Final = frozenset(
@@ -54,36 +53,58 @@ CORE: Final = tuple(
 )
 
 
+_HEAD: Final = """# Mutants that survive
+
+Written by `python -m tools.mutation --all --keep DIR --page docs/survivors.md`; [mutation.md](mutation.md) says how to
+read it. "Noticed" are the mutants that made some test fail.
+
+| module | mutants | noticed | score | survived | of them explained |
+|---|---|---|---|---|---|
+"""
+
+
 @frozen
 class Score:
-    """What became of the mutants of a module, or of several."""
+    """What became of the mutants of a module, or of several.
+
+    Attributes:
+        survivors: what those change that nobody noticed, as `change_in` names it.
+    """
 
     name: str
-    verdicts: tuple[Verdict, ...]
+    total: int
+    survivors: tuple[str, ...]
 
     def __str__(self) -> str:
         """One line."""
-        survived, not_run = (sum(one.word == word for one in self.verdicts) for word in ("survived", "not run"))
-        return (
-            f"{self.name:20} {len(self.verdicts):5} mutants, {self.noticed:5} noticed, {self.percent:5.1f} %, "
-            f"{survived} survived, {not_run} not run"
-        )
+        return f"{self.name:20} {self.total:5} mutants, {self.noticed:5} noticed, {self.percent:5.1f} %"
 
     @property
     def noticed(self) -> int:
         """Those that some test noticed."""
-        return sum(one.noticed for one in self.verdicts)
+        return self.total - len(self.survivors)
 
     @property
     def percent(self) -> float:
         """The share of those that were noticed in all of them."""
-        return 100 * self.noticed / len(self.verdicts) if self.verdicts else 100.0
+        return 100 * self.noticed / self.total if self.total else 100.0
+
+    def row(self, reasons: Mapping[str, str]) -> str:
+        """For the page."""
+        explained = sum(change in reasons for change in self.survivors)
+        return (
+            f"| `{self.name}` | {self.total} | {self.noticed} | {self.percent:.1f} % | {len(self.survivors)} "
+            f"| {explained} |"
+        )
 
 
 def measure(
     modules: Sequence[str], tests: Sequence[str], keep: Path, *, jobs: int, seconds: float, again: bool
-) -> list[Score]:
-    """Judge the mutants of these modules. Verdicts are left in ``keep``.
+) -> None:
+    """Judge the mutants of these modules, and leave the verdicts in ``keep``.
+
+    Args:
+        again: those that are known there to be noticed are not judged once more, if their module is as it was.
 
     Raises:
         RuntimeError: the tests cannot be run, or fail without mutants.
@@ -93,21 +114,37 @@ def measure(
         copy_tree(copy)
         _run(copy, "tools.mutation.making", *modules)
         changes: dict[str, str] = json.loads((copy / MUTANTS).read_text(encoding="utf-8"))
-        known = _known(modules, keep) if again else {}
+        known = {one.mutant: one for module in modules for one in _known(module, keep)} if again else {}
         wanted = [name for name in changes if name not in known or not known[name].noticed]
         (copy / WANTED).write_text(json.dumps(wanted), encoding="utf-8")
         if wanted:
             _run(copy, "tools.mutation.judging", str(jobs), str(seconds), *tests)
             known |= {verdict.mutant: verdict for verdict in read_verdicts(copy / VERDICTS)}
-    by_module: defaultdict[str, list[Verdict]] = defaultdict(list)
-    for name in changes:
-        if name not in known:
-            raise RuntimeError(f"there is no verdict on {name}")
-        by_module[_module_of(name)].append(known[name])
-    scores = [Score(module, tuple(by_module[module])) for module in modules]
-    for score in scores:
-        _write(score, changes, keep)
-    return scores
+    for module in modules:
+        rows = [
+            [name, known[name].word, known[name].test, changes[name]] for name in changes if _module_of(name) == module
+        ]
+        keep.mkdir(parents=True, exist_ok=True)
+        _file(keep, module).write_text(
+            json.dumps({"source": _fingerprint(module), "verdicts": rows}, indent=0), encoding="utf-8"
+        )
+
+
+def score(module: str, keep: Path) -> Score | None:
+    """What is known in ``keep``; None if the module was not measured, or has changed since."""
+    if not _file(keep, module).exists():
+        return None
+    found = json.loads(_file(keep, module).read_text(encoding="utf-8"))
+    if found["source"] != _fingerprint(module):
+        return None
+    survivors = [change for name, word, test, change in found["verdicts"] if not Verdict(name, word, test).noticed]
+    return Score(module, len(found["verdicts"]), tuple(change_in(module, change) for change in survivors))
+
+
+def page(scores: Sequence[Score], total: Score, reasons: Mapping[str, str]) -> str:
+    """The page about the survivors."""
+    rows = "\n".join(one.row(reasons) for one in (*scores, total))
+    return f"{_HEAD}{rows}\n\n{section(total.survivors, reasons)}"
 
 
 def _module_of(mutant: str) -> str:
@@ -126,32 +163,15 @@ def _fingerprint(module: str) -> str:
     return hashlib.sha256((ROOT / "clawproto" / f"{module}.py").read_bytes()).hexdigest()
 
 
-def _known(modules: Sequence[str], keep: Path) -> dict[str, Verdict]:
-    """What was found before, for those modules that are as they were."""
-    found: dict[str, Verdict] = {}
-    for module in modules:
-        path = _file(keep, module, ".json")
-        if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
-            if before["source"] == _fingerprint(module):
-                found |= {row[0]: Verdict(*row) for row in before["verdicts"]}
-    return found
+def _known(module: str, keep: Path) -> list[Verdict]:
+    if score(module, keep) is None:
+        return []
+    found = json.loads(_file(keep, module).read_text(encoding="utf-8"))
+    return [Verdict(*row[:3]) for row in found["verdicts"]]
 
 
-def _file(keep: Path, module: str, suffix: str) -> Path:
-    return keep / f"{module.replace('/', '.')}{suffix}"
-
-
-def _write(score: Score, changes: dict[str, str], keep: Path) -> None:
-    keep.mkdir(parents=True, exist_ok=True)
-    rows = [[one.mutant, one.word, one.test] for one in score.verdicts]
-    _file(keep, score.name, ".json").write_text(
-        json.dumps({"source": _fingerprint(score.name), "verdicts": rows}, indent=0), encoding="utf-8"
-    )
-    with _file(keep, score.name, ".txt").open("w", encoding="utf-8") as notes:
-        for one in score.verdicts:
-            if not one.noticed:
-                notes.write(f"{one.mutant}: {one.word}\n{changes[one.mutant]}\n\n")
+def _file(keep: Path, module: str) -> Path:
+    return keep / f"{module.replace('/', '.')}.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -162,25 +182,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=10.0, help="CPU time of tests that a mutant must survive")
     parser.add_argument("--least", type=float, default=0.0, help="percent")
-    parser.add_argument("--keep", type=Path, help="leave verdicts, and what survivors change, in this directory")
+    parser.add_argument("--keep", type=Path, help="leave verdicts in this directory")
     parser.add_argument("--again", action="store_true", help="only what survived according to --keep")
+    parser.add_argument("--known", action="store_true", help="no judging; only what is known according to --keep")
+    parser.add_argument("--page", type=Path, help="write scores and survivors here")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files or directories of tests")
     options = parser.parse_args(arguments)
     modules: list[str] = list(CORE) if options.all else options.module
     if not modules or not set(modules) <= set(CORE):
         parser.error(f"modules are {', '.join(CORE)}")
-    if options.again and options.keep is None:
-        parser.error("--again needs --keep")
+    if (options.again or options.known) and options.keep is None:
+        parser.error("--again and --known need --keep")
     begin = time.monotonic()
+    reasons = read_reasons(EXPLAINED.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as directory:
         keep: Path = options.keep or Path(directory)
-        scores = measure(modules, options.tests, keep, jobs=options.jobs, seconds=options.seconds, again=options.again)
-        for score in scores:
-            print(score)
-            print(textwrap.indent(_file(keep, score.name, ".txt").read_text(encoding="utf-8"), "    "), end="")
-    total = Score("all", tuple(verdict for score in scores for verdict in score.verdicts))
+        if not options.known:
+            measure(modules, options.tests, keep, jobs=options.jobs, seconds=options.seconds, again=options.again)
+        scores = [found for module in modules if (found := score(module, keep)) is not None]
+    for one in scores:
+        print(one)
+        for change in one.survivors:
+            if change not in reasons:
+                print(f"    {change}")
+    total = Score("all", sum(one.total for one in scores), tuple(change for one in scores for change in one.survivors))
     print(total)
     print(f"{time.monotonic() - begin:.0f} s")
+    if options.page is not None:
+        options.page.write_text(page(scores, total, reasons), encoding="utf-8")
     return int(total.percent < options.least)
 
 
