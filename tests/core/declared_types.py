@@ -10,6 +10,11 @@ from typing import Any, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_
 
 from attrs import fields, has
 
+from clawproto.persistent import IntMap, StrMap
+
+LARGEST_MAP = 32
+"""A map with more entries than that is not looked through: each of them was looked at when there were few."""
+
 Check: TypeAlias = Callable[[Any, Any], str | None]
 """Of a value, and the one that was in its place before, which need not be looked at again. Says what is wrong."""
 
@@ -47,6 +52,8 @@ def _of(hint: Any) -> Check:
         return lambda value, before: None if value in get_args(hint) else f"{value!r} is none of {get_args(hint)}"
     if origin is tuple:
         return _tuple_of(get_args(hint))
+    if origin in (IntMap, StrMap):
+        return _map_of(_of(get_args(hint)[0]))
     if isinstance(origin or hint, type) and not _is_protocol(origin or hint):
         return _instance_of(origin or hint)
     return lambda value, before: None
@@ -73,6 +80,25 @@ def _one_of(checks: Iterable[Check]) -> Check:
     def check(value: Any, before: Any) -> str | None:
         problems = [check_one(value, before) for check_one in checks]
         return None if None in problems else "; ".join(problem for problem in problems if problem)
+
+    return check
+
+
+def _map_of(check_value: Check) -> Check:
+    def check(value: Any, before: Any) -> str | None:
+        if not isinstance(value, IntMap | StrMap):
+            return f"{value!r} is no map"
+        if len(value) > LARGEST_MAP:
+            return None
+        known: Any = before if isinstance(before, type(value)) else {}
+        return next(
+            (
+                problem
+                for key, one in value.items()
+                if one is not known.get(key) and (problem := check_value(one, None)) is not None
+            ),
+            None,
+        )
 
     return check
 
