@@ -6,6 +6,7 @@ only what survived there, ``--known`` nothing at all. ``--page docs/survivors.md
 """
 
 import argparse
+import ast
 import hashlib
 import json
 import os
@@ -113,16 +114,18 @@ def measure(
         copy = Path(directory)
         copy_tree(copy)
         _run(copy, "tools.mutation.making", *modules)
-        changes: dict[str, str] = json.loads((copy / MUTANTS).read_text(encoding="utf-8"))
+        made: dict[str, tuple[str, str]] = json.loads((copy / MUTANTS).read_text(encoding="utf-8"))
         known = {one.mutant: one for module in modules for one in _known(module, keep)} if again else {}
-        wanted = [name for name in changes if name not in known or not known[name].noticed]
+        wanted = {name: place for name, (place, _) in made.items() if name not in known or not known[name].noticed}
         (copy / WANTED).write_text(json.dumps(wanted), encoding="utf-8")
         if wanted:
             _run(copy, "tools.mutation.judging", str(jobs), str(seconds), *tests)
             known |= {verdict.mutant: verdict for verdict in read_verdicts(copy / VERDICTS)}
     for module in modules:
         rows = [
-            [name, known[name].word, known[name].test, changes[name]] for name in changes if _module_of(name) == module
+            [name, known[name].word, known[name].test, change]
+            for name, (_, change) in made.items()
+            if _module_of(name) == module
         ]
         keep.mkdir(parents=True, exist_ok=True)
         _file(keep, module).write_text(
@@ -160,7 +163,11 @@ def _run(copy: Path, program: str, *arguments: str) -> None:
 
 
 def _fingerprint(module: str) -> str:
-    return hashlib.sha256((ROOT / "clawproto" / f"{module}.py").read_bytes()).hexdigest()
+    """Of the functions of a module as they are: comments, imports and what classes declare have no mutants."""
+    tree = ast.parse((ROOT / "clawproto" / f"{module}.py").read_text(encoding="utf-8"))
+    owners: list[ast.Module | ast.ClassDef] = [tree, *(node for node in tree.body if isinstance(node, ast.ClassDef))]
+    functions = [ast.dump(node) for owner in owners for node in owner.body if isinstance(node, ast.FunctionDef)]
+    return hashlib.sha256("\n".join(functions).encode()).hexdigest()
 
 
 def _known(module: str, keep: Path) -> list[Verdict]:

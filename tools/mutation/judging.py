@@ -1,8 +1,8 @@
 """``python -m tools.mutation.judging``, in a copy of the repository whose modules were mutated: judge the mutants.
 
-One process imports and collects all tests. Children of it run them once, and note how long each takes and which mutated
-functions it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
-the tests that run into its function, until the first fails: those first that noticed another mutant of that function,
+One process imports and collects all tests. Children of it run them once, and note how long each takes and which
+statements it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
+the tests that run into its statement, until the first fails: those first that noticed another mutant of that function,
 then the quick ones of all files in turn. A test that takes ten times as long as it should has noticed the mutant too.
 Verdicts go to `VERDICTS`, a line for each.
 """
@@ -29,7 +29,7 @@ WANTED: Final = Path("wanted.json")
 VERDICTS: Final = Path("verdicts.jsonl")
 
 _CACHED: Final = type(functools.cache(len))
-_LONGEST: Final = 3.0  # seconds of CPU; tests that take longer judge nothing
+_LONGEST: Final = 2.0  # seconds of CPU; tests that take longer judge nothing
 _QUICK: Final = 0.2  # seconds of CPU
 _LEAST: Final = 0.5  # seconds of CPU that every test may take
 _WALL: Final = 120  # seconds for all of them, waiting included
@@ -63,7 +63,7 @@ def read_verdicts(path: Path) -> Iterator[Verdict]:
 
 @define
 class Clean:
-    """How a test does without a mutant: seconds of CPU, and the functions (module and name) that it runs into."""
+    """How a test does without a mutant: seconds of CPU, and the places (see `making.noting`) that it runs into."""
 
     item: pytest.Item
     seconds: float
@@ -104,7 +104,7 @@ class Judge:
             "mutation",
             deadline=None,
             derandomize=True,
-            max_examples=25,
+            max_examples=10,
             database=None,
             phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
             suppress_health_check=list(hypothesis.HealthCheck),
@@ -125,19 +125,20 @@ class Judge:
             raise session.Interrupted(f"{session.testsfailed} files of tests cannot be collected")
         gc.freeze()
         clean = self._without_mutants(session.items)
+        switch.take_no_notes()
         self._warm_up(clean)
-        by_function: defaultdict[str, list[Clean]] = defaultdict(list)
+        by_place: defaultdict[str, list[Clean]] = defaultdict(list)
         for one in clean:
-            for function in one.reached:
-                by_function[function].append(one)
+            for place in one.reached:
+                by_place[place].append(one)
         with VERDICTS.open("w", encoding="utf-8", buffering=1) as verdicts:
 
             def tell(verdict: Verdict) -> None:
                 verdicts.write(json.dumps([verdict.mutant, verdict.word, verdict.test]) + "\n")
 
-            wanted: list[str] = json.loads(WANTED.read_text(encoding="utf-8"))
-            for number, mutant in enumerate(wanted, 1):
-                tests = self._in_order(mutant, by_function[switch.function_of(mutant)])
+            wanted: dict[str, str] = json.loads(WANTED.read_text(encoding="utf-8"))
+            for number, (mutant, place) in enumerate(wanted.items(), 1):
+                tests = self._in_order(mutant, by_place[place])
                 if not tests:
                     tell(Verdict(mutant, "not run", None))
                     continue
@@ -151,8 +152,8 @@ class Judge:
         return True
 
     def _without_mutants(self, items: Sequence[pytest.Item]) -> list[Clean]:
-        share = -(-len(items) // self.jobs)
-        shares = [items[start : start + share] for start in range(0, len(items), share)]
+        files = {item.path: number for number, item in enumerate({item.path: item for item in items}.values())}
+        shares = [[item for item in items if files[item.path] % self.jobs == job] for job in range(self.jobs)]
         pids: list[int] = []
         for number, some in enumerate(shares):
             if (pid := os.fork()) == 0:
@@ -179,13 +180,13 @@ class Judge:
             self._passes(item, None)
         gc.collect()
         for value in gc.get_objects():
-            if isinstance(value, _CACHED):
+            if isinstance(value, _CACHED) and value.__module__.startswith("clawproto."):
                 value.cache_clear()  # a mutant may give another answer
         gc.freeze()
 
     def _run_clean(self, items: Sequence[pytest.Item], target: Path) -> None:
         reached: set[str] = set()
-        switch.note_calls(lambda slot: reached.add(slot.name))
+        switch.take_notes(reached)
         signal.signal(signal.SIGVTALRM, _too_long)
         found: list[tuple[bool, float, list[str]]] = []
         for index, item in enumerate(items):

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from attrs import define
 
+NOTE: Final = "_mutmut_note"  # what mutated modules call `note`
 VARIABLE: Final = "CLAWPROTO_MUTANT"  # for the processes that a test starts
 
 Function: TypeAlias = Callable[..., Any]
@@ -29,12 +30,6 @@ class Slot:
     mutants: MutantDict
     run: Function
 
-    @property
-    def name(self) -> str:
-        """Its module and its name in the names of its mutants: ``clawproto.jwt.x_decode``."""
-        mutant = next(name for name in self.mutants if name != "_mutmut_orig")
-        return function_of(f"{self.function.__module__}.{mutant}")
-
     def has(self, mutant: str) -> bool:
         """Is this, say, ``clawproto.jwt.x_decode__mutmut_3``, one of its mutants?"""
         module, _, name = mutant.rpartition(".")
@@ -52,6 +47,11 @@ slots: Final[list[Slot]] = []
 def function_of(mutant: str) -> str:
     """The name of a mutant without its number."""
     return mutant.rpartition("__mutmut_")[0]
+
+
+def note(place: str) -> None:
+    """What the originals call before each statement: it does nothing, until somebody wants to know (`take_notes`)."""
+    del place
 
 
 def wrap_in_trampoline(mutants: MutantDict, is_classmethod: bool = False) -> Callable[[Function], Function]:
@@ -93,12 +93,14 @@ def switch_on(mutant: str) -> None:
     os.environ[VARIABLE] = mutant
 
 
-def note_calls(note: Callable[[Slot], None]) -> None:
-    """Tell of every call of a function that has mutants."""
+def take_notes(places: set[str]) -> None:
+    """Let the originals put the places that are run into there."""
     for slot in slots:
+        slot.function.__globals__[NOTE] = places.add
 
-        def run(*args: Any, slot: Slot = slot, **named: Any) -> Any:
-            note(slot)
-            return slot.function(*args, **named)
 
-        slot.run = run
+def take_no_notes() -> None:
+    """Let the originals run that note nothing."""
+    for slot in slots:
+        original: Any = slot.mutants["_mutmut_orig"]
+        slot.run = getattr(original, "__func__", original)
