@@ -171,7 +171,8 @@ class LoggedOut:
 
 @frozen
 class CredentialsNeeded:
-    """There is no usable token: never paired, or rejected without a refresh token (OUT-10). Nothing was cleared."""
+    """There is no usable token: never paired, logged out before or by another process that shares the store, or
+    rejected without a refresh token (OUT-10). This session has cleared nothing."""
 
     text: str
 

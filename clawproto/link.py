@@ -358,7 +358,7 @@ def _named_delay(reason: str, ceiling_ms: int) -> int:
 
 def _retry(link: LinkState, code: int | None, reason: str, turn: Turn, floor_ms: int = 0) -> LinkState:
     attempts = link.attempts + 1
-    delay = max(floor_ms, reconnect_delay_ms(attempts, turn.draw("reconnect"), turn.policy))
+    delay = reconnect_delay_ms(attempts, turn.draw("reconnect"), turn.policy, floor_ms)
     turn.emit(Disconnected(code, reason[:200], delay))
     return evolve(link, phase=Down(turn.mono + delay, turn.mono + floor_ms), attempts=attempts)
 

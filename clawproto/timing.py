@@ -115,9 +115,10 @@ def save_backoff_ms(failures: int, policy: Policy) -> int:
     return _doubled(policy.save_retry_first_ms, failures, policy.save_retry_max_ms)
 
 
-def reconnect_delay_ms(attempts: int, unit: float, policy: Policy) -> int:
-    """Wait before the next socket after ``attempts`` unsuccessful ones; jitter comes on top (CLOSE-3)."""
-    base = _doubled(policy.reconnect_first_ms, attempts, policy.reconnect_max_ms)
+def reconnect_delay_ms(attempts: int, unit: float, policy: Policy, floor_ms: int = 0) -> int:
+    """Wait before the next socket after ``attempts`` unsuccessful ones, at least ``floor_ms``; jitter comes on top
+    (CLOSE-2, CLOSE-3), so that those who were cut off together do not come back together."""
+    base = max(floor_ms, _doubled(policy.reconnect_first_ms, attempts, policy.reconnect_max_ms))
     return base + round(base * policy.reconnect_jitter * unit)
 
 

@@ -22,7 +22,7 @@ from clawproto.rest_format import RefreshVerdict, Refused, Rotated, Unusable, cl
 from clawproto.results import RefreshFailed, RefreshSkipped
 from clawproto.timing import http_date_ms, refresh_backoff_ms, retry_after_ms, save_backoff_ms
 from clawproto.tokens import observe_server_time, persist, record_intent, retry_in_ms, send_request
-from clawproto.tokens_outcome import adopt, cleaned, end_flight, forgotten, log_out, polled, swap
+from clawproto.tokens_outcome import adopt, cleaned, end_flight, forgotten, log_out, logged_out_elsewhere, polled, swap
 from clawproto.tokens_state import (
     Flight,
     Idle,
@@ -145,6 +145,10 @@ def _recorded(tokens: TokenState, phase: Recording, event: StoreReport, turn: Tu
             if stored.generation != phase.flight.generation:  # the very same pair under another number
                 return record_intent(tokens, evolve(phase.flight, generation=stored.generation), turn)
             detail = "the store refuses the generation that it holds"
+        case StoreConflicted(stored=stored) if stored is not None and stored.refused is not None:
+            if is_current(tokens, phase.flight):
+                return logged_out_elsewhere(tokens, phase.flight, stored, turn)
+            detail = "other credentials were loaded, and the store has not got them yet"
         case StoreFailed(detail=detail):
             pass
         case _:

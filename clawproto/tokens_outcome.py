@@ -176,6 +176,19 @@ def needs_credentials(tokens: TokenState, status: Status, text: str, turn: Turn)
     )
 
 
+def logged_out_elsewhere(tokens: TokenState, flight: Flight, stored: Credentials, turn: Turn) -> TokenState:
+    """Another process that shares the store was refused for good and has cleared it: end as it did (OUT-7, OUT-11). It
+    has told of the logout itself (OUT-5); whoever waits here is told what is needed now."""
+    text = "another process has logged the agent out; it must be paired again"
+    turn.signal(LogoutBegun())
+    turn.signal(LogoutEnded())
+    tokens = evolve(tokens, credentials=stored, times=None, latch=stored.refused, unknown=False, failures=0)
+    tokens = needs_credentials(tokens, "logged-out", text, turn)
+    if tokens.stopped:
+        tokens = evolve(tokens, poll_at=None)
+    return end_flight(tokens, flight, RefreshFailed(text, sent=False), turn)
+
+
 def needs_replacement(tokens: TokenState, turn: Turn) -> TokenState:
     """The access token in force was rejected; without a refresh token nothing but other credentials helps (OUT-10)."""
     if can_rotate(current_tokens(tokens)):

@@ -133,6 +133,7 @@ def test_a_violation_fails_and_names_the_command_that_shows_it_again(monkeypatch
         ["--token-life", "-1h"],
         ["--fault", "restart@-1h"],
         ["--plot", "load.gif"],
+        ["--journal", "x.jsonl"],
         ["--session", "5"],
         ["--sessions", "0"],
     ],
@@ -147,3 +148,37 @@ def test_it_runs_in_a_terminal_without_unicode() -> None:
     done = spawned(*SMALL, PYTHONIOENCODING="ascii")
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
+
+
+def test_a_session_is_recorded_for_replay_one_journal_for_each_process(tmp_path: Path) -> None:
+    path = tmp_path / "session.jsonl"
+    done = clawproto(*SMALL, "--fault", "restart@1h", "--session", "3", "--journal", str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2] == f"recorded, the last process first: {path}, {path}.1"
+    for journal in (path, path.with_name("session.jsonl.1")):
+        assert journal.read_text().startswith('{"journal":"clawproto"')
+        replayed = clawproto("replay", str(journal))
+        assert replayed.returncode == 0 and "no difference" in replayed.stdout
+    told = clawproto("timeline", str(path))
+    assert told.returncode == 0 and "rotated" in told.stdout
+
+
+def test_the_journal_of_a_violation_ends_with_the_step_that_it_is_about(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def check(history: object, _before: object, event: object, *_: object, **__: object) -> object:
+        if type(event).__name__ == "HttpAnswered":
+            raise InvariantBroken("I1: two refreshes in flight")
+        return history
+
+    monkeypatch.setattr(life, "check", check)
+    path = tmp_path / "session.jsonl"
+    done = clawproto(*SMALL, "--session", "0", "--journal", str(path))
+    assert done.returncode == 1 and "I1: two refreshes in flight" in done.stderr
+    assert json.loads(path.read_text().splitlines()[-1])["event"]["is"] == "HttpAnswered"
+
+
+def test_a_journal_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
+    done = clawproto(*SMALL, "--session", "0", "--journal", str(tmp_path / "missing" / "session.jsonl"))
+    assert done.returncode == 1
+    assert "cannot write" in done.stderr

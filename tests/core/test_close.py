@@ -13,6 +13,7 @@ from tests.core.harness import credentials, emitted, jwt, of, pair, rotated
 from tests.core.link_harness import LinkBench
 
 MINUTE_MS = 60_000
+PLAIN = Policy(reconnect_jitter=0.0)  # what is waited for at least
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -21,7 +22,7 @@ MINUTE_MS = 60_000
 @pytest.mark.rule("CLOSE-5", "CLOSE-7", "CLOSE-2")
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1005, 1006, 1008, 1011, 1012, 1013, 3000, 4000, 4003, 4401, 4999])
 def test_any_close_of_a_ready_session_keeps_the_token_and_waits_five_seconds(code: int) -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=PLAIN)
     bench.run_for(20_000)
     bench.closed(code, "token expired")
     assert bench.online_again() == 5_000
@@ -32,7 +33,7 @@ def test_any_close_of_a_ready_session_keeps_the_token_and_waits_five_seconds(cod
 @pytest.mark.rule("CLOSE-7", "CLOSE-5", "CLOSE-15")
 @pytest.mark.parametrize("code", [4001, 4002])
 def test_a_takeover_keeps_the_token_and_waits_five_seconds(code: int) -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=PLAIN)
     bench.run_for(20_000)
     effects = bench.closed(code, "replaced")
     assert emitted(effects, TakenOver) == [TakenOver(code, 5_000)]
@@ -42,7 +43,7 @@ def test_a_takeover_keeps_the_token_and_waits_five_seconds(code: int) -> None:
 
 @pytest.mark.rule("CLOSE-5", "O-10")
 def test_repeated_takeovers_double_the_floor_up_to_a_minute() -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=PLAIN)
     floors: list[int] = []
     for code in (4001, 4002, 4001, 4001, 4001, 4001):
         bench.run_for(6_000)
@@ -54,7 +55,7 @@ def test_repeated_takeovers_double_the_floor_up_to_a_minute() -> None:
 @pytest.mark.rule("CLOSE-5", "O-10")
 @pytest.mark.parametrize(("apart_ms", "floor"), [(10 * MINUTE_MS - 1, 10_000), (10 * MINUTE_MS, 5_000)])
 def test_takeovers_ten_minutes_apart_are_strangers(apart_ms: int, floor: int) -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=PLAIN)
     bench.closed(4001)
     bench.run_for(apart_ms)
     bench.closed(4001)
@@ -63,13 +64,28 @@ def test_takeovers_ten_minutes_apart_are_strangers(apart_ms: int, floor: int) ->
 
 @pytest.mark.rule("CLOSE-2", "CLOSE-5")
 def test_fast_takeovers_add_the_backoff_on_top_of_the_floor_where_it_is_longer() -> None:
-    bench = LinkBench(policy=Policy(takeover_max_ms=5_000))
+    bench = LinkBench(policy=Policy(takeover_max_ms=5_000, reconnect_jitter=0.0))
     waits: list[int] = []
     for _ in range(9):
         bench.closed(4001)
         waits.append(bench.online_again())
     assert waits[:4] == [5_000] * 4
-    assert all(30_000 <= wait <= 39_000 for wait in waits[6:])
+    assert waits[6:] == [30_000] * 3
+
+
+@pytest.mark.rule("CLOSE-2", "CLOSE-3", "CLOSE-5")
+@pytest.mark.parametrize(
+    ("code", "reason", "floor"), [(1006, "", 5_000), (4001, "", 5_000), (4002, "retry_after_ms=20000", 20_000)]
+)
+def test_who_was_cut_off_together_does_not_come_back_together(code: int, reason: str, floor: int) -> None:
+    waits: set[int] = set()
+    for number in range(40):
+        bench = LinkBench(seed=bytes([number]) * 16)
+        bench.run_for(6_000)
+        bench.closed(code, reason)
+        waits.add(bench.wait_for_socket())
+    assert all(floor <= wait <= 1.3 * floor for wait in waits)
+    assert len(waits) > 30 and max(waits) - min(waits) > 0.2 * floor
 
 
 @pytest.mark.rule("CLOSE-15")
@@ -92,7 +108,7 @@ def test_fast_takeovers_add_the_backoff_on_top_of_the_floor_where_it_is_longer()
     ],
 )
 def test_a_delay_named_by_the_hub_is_the_least(reason: str, least: int) -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=PLAIN)
     bench.run_for(6_000)
     effects = bench.closed(4002, reason)
     assert emitted(effects, TakenOver)[0].retry_in_ms == least
@@ -101,7 +117,7 @@ def test_a_delay_named_by_the_hub_is_the_least(reason: str, least: int) -> None:
 
 @pytest.mark.rule("CLOSE-15", "CLOSE-9")
 def test_a_takeover_during_the_handshake_counts_as_one() -> None:
-    bench = LinkBench(greet=False)
+    bench = LinkBench(greet=False, policy=PLAIN)
     bench.challenge_now()
     bench.closed(4002, "retry_after_ms=20000")
     assert bench.wait_for_socket() == 20_000
@@ -132,7 +148,7 @@ def test_another_identity_does_not_inherit_the_floor() -> None:
 @pytest.mark.rule("CLOSE-5")
 @pytest.mark.parametrize("code", [4001, 4002])
 def test_a_takeover_that_meets_our_own_close_counts(code: int) -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=PLAIN)
     bench.answers_close = False
     bench.run_until_refresh()
     bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))

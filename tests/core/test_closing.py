@@ -7,6 +7,7 @@ from clawproto.config import Capabilities
 from clawproto.effects import Abort, Close, Effect
 from clawproto.events import Closed, FrameReceived, Send
 from clawproto.link_state import Closing, Ended
+from clawproto.policy import Policy
 from clawproto.results import Receipt, StoppedResult
 from tests.core.harness import REFUSED, frame, jwt, of, rotated
 from tests.core.link_harness import CHAT, TEXT, LinkBench, closing
@@ -190,7 +191,7 @@ def test_a_logout_closes_the_socket_in_good_order() -> None:
 
 
 def test_disconnections_name_their_delay() -> None:
-    bench = LinkBench()
+    bench = LinkBench(policy=Policy(reconnect_jitter=0.0))
     bench.closed(1006, "r" * 1_000)
     (told,) = bench.told(Disconnected)
     assert (told.code, told.retry_in_ms, told.planned, len(told.reason)) == (1006, 5_000, False, 200)

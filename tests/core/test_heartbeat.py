@@ -138,7 +138,7 @@ def test_the_keepalive_of_the_websocket_library_surfaces_as_1011() -> None:
     bench.run_for(10_000)
     bench.closed(1011, "keepalive ping timeout")
     assert bench.told(Disconnected)[0].code == 1011
-    assert bench.wait_for_socket() == 5_000 and not bench.refreshes
+    assert 5_000 <= bench.wait_for_socket() <= 6_500 and not bench.refreshes
 
 
 @pytest.mark.rule("HB-2")

@@ -3,7 +3,7 @@
 import pytest
 
 from clawproto.app_events import Disconnected
-from clawproto.effects import Close
+from clawproto.effects import Close, Open
 from clawproto.events import Closed, ReceiverPaused, ReceiverResumed
 from tests.core.harness import of
 from tests.core.link_harness import LinkBench
@@ -110,7 +110,7 @@ def test_a_socket_that_is_lost_while_nobody_reads_is_replaced_only_for_a_while()
     bench = paused_bench()
     bench.send()
     bench.closed(1006)
-    bench.run_for(5_000)
+    bench.run_until(Open)
     assert bench.sockets() == 2 and bench.online
     bench.run_for(19_999)
     assert bench.online  # the new socket has its own time

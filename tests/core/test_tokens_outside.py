@@ -5,12 +5,12 @@ import json
 import pytest
 from attrs import evolve
 
-from clawproto.app_events import CredentialsNeeded, LoggedOut, SaveAlarm, SaveRecovered, TokensRotated
-from clawproto.credentials import Guard
-from clawproto.effects import Logout, Open, Persist, Reconnect, RecordIntent, Reload, RequestRefresh, SendFrame
+from clawproto.app_events import CredentialsNeeded, LoggedOut, Misconfigured, SaveAlarm, SaveRecovered, TokensRotated
+from clawproto.credentials import Credentials, Guard
+from clawproto.effects import Close, Logout, Open, Persist, Reconnect, RecordIntent, Reload, RequestRefresh, SendFrame
 from clawproto.events import Reloaded, StoreConflicted, Stored
 from clawproto.policy import DAY_MS, Policy
-from clawproto.results import RefreshFailed, RefreshRefused, RefreshSkipped, RefreshSucceeded
+from clawproto.results import LoggedOutResult, RefreshFailed, RefreshRefused, RefreshSkipped, RefreshSucceeded
 from clawproto.tokens_state import guard
 from tests.core.harness import REFUSED, T0, Bench, credentials, emitted, heart, jwt, last, of, pair, rotated, verdict
 
@@ -541,3 +541,70 @@ def test_the_code_alone_decides_not_the_text() -> None:
     bench.reply(verdict(10003, ""))
     assert isinstance(bench.results[command], RefreshRefused)
     assert emitted(bench.effects, LoggedOut)[0].text
+
+
+# --- another process has logged the agent out ----------------------------------------------------------------------
+
+
+def logged_out_by_a_sibling(bench: Bench, refused: str) -> None:
+    record = bench.store.record
+    assert record is not None
+    bench.store.record = Credentials(record.identity, None, record.generation + 1, refused=refused)
+
+
+@pytest.mark.rule("OUT-1", "OUT-7", "OUT-11", "REF-49")
+def test_a_logout_by_another_process_ends_this_session_as_well() -> None:
+    bench = Bench(credentials())
+    waiting = bench.rest()
+    logged_out_by_a_sibling(bench, pair(jwt("a1")).access.digest)
+    command = bench.refresh()
+    assert bench.all(RequestRefresh) == [], "nothing is spent for a session that is over"
+    assert bench.results[command] == RefreshFailed(
+        "another process has logged the agent out; it must be paired again", sent=False
+    )
+    assert isinstance(bench.results[waiting], LoggedOutResult)
+    assert len(bench.told(CredentialsNeeded)) == 1
+    assert bench.told(LoggedOut) == [] and bench.all(Logout) == [], "there is nothing left to clear"
+    assert len(bench.all(Close)) == 1
+    assert bench.state.tokens.status == "logged-out"
+
+
+@pytest.mark.rule("HS-15", "REF-22", "OUT-8")
+def test_a_rejected_token_and_a_logout_by_another_process_do_not_retry_for_ever() -> None:
+    bench = Bench(credentials(), greet=False)
+    bench.handshake()
+    logged_out_by_a_sibling(bench, "d" * 16)  # it had rotated before, so it was refused with another token
+    bench.hello_fail(bench.generation, "authentication failed")
+    assert len(bench.told(CredentialsNeeded)) == 1
+    bench.run_for(60_000)
+    assert len(bench.all(RecordIntent)) == 1, "asked once"
+    assert bench.told(Misconfigured) == []
+    assert bench.store.record is not None
+    bench.store.record = bench.store.record.with_tokens(OTHER, 5)
+    bench.run_for(3_000)
+    assert bench.tokens == OTHER, "paired again: it goes on"
+    bench.handshake()
+    assert presented(bench) == jwt("b1")
+
+
+@pytest.mark.rule("OUT-1", "OUT-8")
+def test_what_was_loaded_meanwhile_outlives_a_logout_by_another_process() -> None:
+    bench = Bench(credentials())
+    bench.store.held = True
+    bench.refresh()
+    bench.load(credentials(OTHER, generation=7))
+    logged_out_by_a_sibling(bench, pair(jwt("a1")).access.digest)
+    bench.release()
+    assert bench.tokens == OTHER
+    assert bench.told(CredentialsNeeded) == []
+
+
+@pytest.mark.rule("REF-32")
+def test_a_logout_by_another_process_after_a_stop_starts_nothing() -> None:
+    bench = Bench(credentials())
+    bench.store.held = True
+    bench.refresh()
+    logged_out_by_a_sibling(bench, pair(jwt("a1")).access.digest)
+    bench.stop()
+    bench.release()
+    assert bench.deadline is None and bench.all(Reload) == [], "it does not wait for credentials"

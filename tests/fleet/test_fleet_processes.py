@@ -18,6 +18,7 @@ from clawproto.hub import HubSettings
 from clawproto_cli.demo.fleet_setting import Numbers
 from clawproto_cli.demo.fleets import FleetPlay
 from clawproto_cli.demo.story import Story
+from clawproto_cli.demo.suspension import suspend
 from clawproto_io.hub_thread import HubThread
 from clawproto_io.stores import SqliteAccounts
 from clawproto_io.stores.base import AccountRow
@@ -156,7 +157,7 @@ def test_a_suspended_member_wakes_up_owning_nothing(hub: HubThread, tmp_path: Pa
         sleeper, other = members.start("trio"), members.start("asyncio")
         until(lambda: members.is_shared([sleeper, other]) and connected(hub) == 6, "never shared")
         fences = {row.name: row.lease.fence for row in members.rows if row.lease is not None}
-        sleeper.send_signal(signal.SIGSTOP)
+        suspend(sleeper, path)
         until(lambda: members.loads() == {other.pid: 6}, "not taken over", term)
         until(lambda: connected(hub) >= 6, "never all connected again")
         sleeper.send_signal(signal.SIGCONT)

@@ -14,6 +14,7 @@ import anyio
 import pytest
 
 from clawproto.hub import HubAgent, HubSettings
+from clawproto_cli.demo.suspension import suspend
 from clawproto_io import SqliteStore
 from clawproto_io.hub_thread import HubThread
 from tests.integration.exclusive_child import POLICY
@@ -137,7 +138,7 @@ def test_an_owner_that_was_paused_finds_itself_replaced(
     until(lambda: "ready" in processes[0].said, "the first never became ready")
     processes.append(Process(driver, path))
     until(lambda: "waiting" in processes[1].said, "the second never began to wait")
-    processes[0].send(signal.SIGSTOP)
+    suspend(processes[0].process, path)
     until(lambda: processes[1].said.count("rotated") >= 1, "nobody took over")
     before = processes[0].said.count("rotated")
     processes[0].send(signal.SIGCONT)
@@ -221,7 +222,7 @@ def test_an_owner_that_was_paused_writes_no_message_and_refreshes_no_more(
     until(lambda: processes[0].got() == ["before"], "a message never came")
     processes.append(Process(driver, path))
     until(lambda: "waiting" in processes[1].said, "the second never began to wait")
-    processes[0].send(signal.SIGSTOP)
+    suspend(processes[0].process, path)
     post(hub, agent, "in its buffer 1", "in its buffer 2")  # it will find them in its socket when it wakes up
     until(lambda: "ready" in processes[1].said, "nobody took over")
     post(hub, agent, "after")
@@ -261,7 +262,10 @@ def test_eight_owners_one_after_the_other_lose_and_double_no_message(
         if number % 2 == 0:  # not before a pause: whoever is paused within a commit holds the lock of the file
             said.append(f"{number} perhaps")
             post(hub, agent, said[-1])
-        owner.send((signal.SIGKILL, signal.SIGSTOP)[number % 2] if number < 7 else signal.SIGTERM)
+        if number % 2 and number < 7:
+            suspend(owner.process, path)
+        else:
+            owner.send(signal.SIGKILL if number < 7 else signal.SIGTERM)
         paused.append(owner)
     heard = [text for one in processes for text in one.got()]
     assert set(heard) == set(said), "whatever the owner before had not handled is handed out by the next one"

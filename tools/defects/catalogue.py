@@ -268,7 +268,7 @@ LINK: Final = (
         "sockets follow each other without a pause",
         "CLOSE-3",
         "link.py",
-        'delay = max(floor_ms, reconnect_delay_ms(attempts, turn.draw("reconnect"), turn.policy))',
+        'delay = reconnect_delay_ms(attempts, turn.draw("reconnect"), turn.policy, floor_ms)',
         "delay = floor_ms",
         ("test_close.py",),
     ),

@@ -288,7 +288,7 @@ class Environment:
                 )
                 yield self._settle(state, ("sibling rotates",), changed, fault=True)
             if record is not None and record[1] != NONE:
-                cleared = (record[0] + 1, NONE, NONE, NONE)
+                cleared = (record[0] + 1, NONE, NONE, record[1])
                 changed = state._replace(store=cleared, live=NONE, previous=NONE)
                 yield self._settle(state, ("sibling logs out",), changed, fault=True)
             pair = len(state.ages)

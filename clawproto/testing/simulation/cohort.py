@@ -220,9 +220,9 @@ class Cohort:
     def _retry(self, which: Ints, at: Ints, floor_ms: int) -> None:
         self._attempts[which] += 1
         attempts = np.minimum(self._attempts[which], _ATTEMPTS)
-        base = self._delays[attempts]
+        base = np.maximum(floor_ms, self._delays[attempts])
         spread = np.rint(base * self._policy.reconnect_jitter * self._draw("reconnect", which)).astype(np.int64)
-        self._open_at[which] = at + np.maximum(floor_ms, base + spread)
+        self._open_at[which] = at + base + spread
         self._floor[which] = at + floor_ms
 
     # --- the tokens --------------------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from clawproto.effects import (
 )
 from clawproto.errors import Misuse
 from clawproto.events import Event, Reloaded, Start, StoreConflicted, Stored, StoreFailed, Tick
+from clawproto.instant import Instant
 from clawproto.link_state import Closing, Online, is_online
 from clawproto.policy import MINUTE_MS
 from clawproto.session import step
@@ -58,8 +59,8 @@ SETTLE_MS = 10 * MINUTE_MS
 LIVENESS_EVERY = 8
 """In every so many steps it is also checked that a healthy world leads to a ready session (I12)."""
 
-Watch: TypeAlias = Callable[[int, Event, tuple[Effect, ...], State], None]
-"""Told of each step: true time, event, effects, state after it."""
+Watch: TypeAlias = Callable[[int, Instant, Event, tuple[Effect, ...], State], None]
+"""Told of each step: true time, what the clocks of its machine show, event, effects, state after it."""
 
 
 class Life:
@@ -227,7 +228,7 @@ class Life:
         self._state = after
         self.course.steps += 1
         if self._watch is not None:
-            self._watch(self._agenda.now, event, effects, after)
+            self._watch(self._agenda.now, now, event, effects, after)
         liveness = self.course.steps % LIVENESS_EVERY == 0
         self._history = check(self._history, before, event, now, effects, after, liveness=liveness)
         if is_online(after.link) != is_online(before.link):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from clawproto.effects import Effect
 from clawproto.events import Event
+from clawproto.instant import Instant
 from clawproto.policy import SECOND_MS
 from clawproto.state import State
 from clawproto.testing.simulation import exact
@@ -24,6 +25,7 @@ from clawproto_cli.failures import Exit, Failure
 from clawproto_cli.options import json_option
 from clawproto_cli.output import console, write_json
 from clawproto_cli.simulated import ENGINES, chart, command_for, lines, step_line, table
+from clawproto_cli.simulated_journal import SimulatedJournal
 
 EXACT_UP_TO = 5_000
 _SHOWN = 5
@@ -73,6 +75,11 @@ def _read_faults(_context: click.Context, _option: click.Parameter, texts: tuple
     "--plot", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Draw to FILE.png or .svg."
 )
 @click.option("--session", type=click.IntRange(min=0), metavar="NUMBER", help="Run this one alone, step by step.")
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="With --session: record it, quiet pings included, for replay and timeline.",
+)
 @json_option
 def command(
     sessions: int,
@@ -85,6 +92,7 @@ def command(
     refresh_mode: str,
     plot: Path | None,
     session: int | None,
+    journal: Path | None,
     as_json: bool,
 ) -> None:
     """Simulate many sessions and their hubs under virtual time: their load, how they come back, what is lost.
@@ -114,7 +122,7 @@ def command(
       clawproto simulate --sessions 1000000 --hours 24 --plot load.png
       clawproto simulate --sessions 1000000 --fault restart@22h --fault outage@6h+5s --plot restart.svg
       clawproto simulate --fault slow-disk@21h+2h,by=2s,fail=50% --fault restart@22h+10m --refresh-mode grace
-      clawproto simulate --fault suspend --session 17
+      clawproto simulate --fault suspend --session 17 --journal session-17.jsonl
     """
     plan = Plan(
         seed=seed,
@@ -128,8 +136,10 @@ def command(
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise click.BadParameter("should end in .png or .svg", param_hint="--plot")
     if session is not None:
-        _one(plan, session, as_json)
+        _one(plan, session, journal, as_json)
         return
+    if journal is not None:
+        raise click.BadParameter("belongs to --session", param_hint="--journal")
     run, name = _engine(plan, engine)
     began = time.perf_counter(), time.process_time()
     plans = [plan, evolve(plan, jitter=False)] if jitter == "both" else [plan]
@@ -238,16 +248,26 @@ def _judge(reports: list[Report]) -> None:
     raise Failure(Exit.FAILED, f"{len(troubles)} sessions went wrong, seed {reports[0].plan.seed}")
 
 
-def _one(plan: Plan, number: int, as_json: bool) -> None:
-    """One session alone, with every step but the quiet pings."""
+def _one(plan: Plan, number: int, path: Path | None, as_json: bool) -> None:
+    """One session alone, with every step but the quiet pings, which only a journal has."""
     if number >= plan.sessions:
         raise click.BadParameter(f"there are {plan.sessions} sessions, counted from 0", param_hint="--session")
     steps: list[str] = []
+    journal = None if path is None else SimulatedJournal(path)
 
-    def watch(at: int, event: Event, effects: tuple[Effect, ...], after: State) -> None:
-        steps.append(step_line(at, event, effects, after))
+    def watch(at: int, now: Instant, event: Event, effects: tuple[Effect, ...], after: State) -> None:
+        if journal is not None:
+            journal(now, event, effects, after)
+        else:
+            steps.append(step_line(at, event, effects, after))
 
-    course = Life(plan, number, watch=watch).run()
+    course = Life(plan, number, heartbeats=journal is not None, watch=watch).run()
+    written: list[Path] = []
+    if journal is not None:
+        try:
+            written = journal.write()
+        except OSError as error:
+            raise Failure(Exit.FAILED, f"cannot write {path}: {error.strerror or error}") from None
     outcome = course.trouble or ("lost: " + (course.loss.excuse or "") if course.loss else "ready at the end")
     if as_json:
         loss = None if course.loss is None else {"at_ms": course.loss.at_ms, "excuse": course.loss.excuse}
@@ -261,6 +281,7 @@ def _one(plan: Plan, number: int, as_json: bool) -> None:
                 "ready_ms": [list(span) for span in course.ready],
                 "lost": loss,
                 "trouble": course.trouble,
+                "journals": [str(one) for one in written],
             }
         )
     else:
@@ -268,6 +289,8 @@ def _one(plan: Plan, number: int, as_json: bool) -> None:
         out.print(f"session {number} of {plan.sessions:,}, seed {plan.seed}", style="bold")
         for line in steps:
             out.print(Text(line))
+        if written:
+            out.print(f"recorded, the last process first: {', '.join(map(str, written))}")
         out.print(outcome, style="bold red" if course.trouble else "bold")
     if course.trouble is not None:
         raise Failure(Exit.FAILED, f"session {number}: {course.trouble}")

@@ -8,7 +8,9 @@ import threading
 from collections import Counter
 from typing import IO
 
+from clawproto_cli.demo.suspension import suspend
 from clawproto_cli.drivers import DriverName
+from clawproto_io.stores.places import sqlite_file
 
 _PATIENCE = 60.0  # seconds for a process to end in good order
 
@@ -30,6 +32,7 @@ class Member:
     def __init__(self, title: str, driver: DriverName, store: str, term: float, refresh_floor: float) -> None:
         self.title = title
         self.driver: DriverName = driver
+        self._store = store
         self.name = ""
         self.rotated: Counter[int] = Counter()
         self.connected: Counter[int] = Counter()
@@ -58,7 +61,7 @@ class Member:
 
     def pause(self) -> None:
         """As a machine that is suspended."""
-        self._process.send_signal(signal.SIGSTOP)
+        suspend(self._process, sqlite_file(self._store))
         self.is_paused = True
 
     def resume(self) -> None:

@@ -40,7 +40,7 @@ def open_store(
             raise ValueError("account and key belong to a path or an address; this store is made already")
         return store
     name = DEFAULT_ACCOUNT if account is None else account
-    found = _file(store)
+    found = sqlite_file(store)
     if found is not None:
         return SqliteStore(found, name, key=key)
     made: CredentialStore = _postgres().PostgresStore(store, name, key=key)
@@ -57,7 +57,7 @@ def open_accounts(store: AccountStore | str | os.PathLike[str], *, key: Sealer |
         if key is not None:
             raise ValueError("key belongs to a path or an address; this store is made already")
         return store
-    found = _file(store)
+    found = sqlite_file(store)
     if found is not None:
         return SqliteAccounts(found, key=key)
     made: AccountStore = _postgres().PostgresAccounts(store, key=key)
@@ -87,7 +87,7 @@ def scheme_of(store: str | os.PathLike[str]) -> str | None:
     return None if found is None else found[1].lower()
 
 
-def _file(store: str | os.PathLike[str]) -> Path | None:
+def sqlite_file(store: str | os.PathLike[str]) -> Path | None:
     """The SQLite file; None for an address of PostgreSQL."""
     scheme = scheme_of(store)
     if scheme is None:
