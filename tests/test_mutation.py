@@ -12,7 +12,7 @@ from clawproto.secret import Secret
 from tools.defects.__main__ import ROOT
 from tools.mutation import switch
 from tools.mutation.__main__ import CORE, TESTS, Score, main, measure, page, score
-from tools.mutation.making import difference
+from tools.mutation.making import difference, first_change, noting, place_of
 from tools.mutation.reasons import EXPLAINED, UNEXPLAINED, by_reason, change_in, read_reasons, section
 
 
@@ -26,9 +26,11 @@ def test_the_core_is_every_module_but_the_equipment_for_tests() -> None:
 def test_a_function_runs_into_itself_until_a_mutant_is_switched_on(monkeypatch: pytest.MonkeyPatch) -> None:
     slots: list[switch.Slot] = []
     monkeypatch.setattr(switch, "slots", slots)
+    monkeypatch.setitem(globals(), switch.NOTE, switch.note)
     monkeypatch.delenv(switch.VARIABLE, raising=False)
 
     def double(x: int) -> int:
+        globals()[switch.NOTE]("double")
         return x + x
 
     class Box:
@@ -38,20 +40,24 @@ def test_a_function_runs_into_itself_until_a_mutant_is_switched_on(monkeypatch: 
 
     mutants: dict[str, Any] = {}
     wrapped = switch.wrap_in_trampoline(mutants)(double)
-    mutants |= {"_mutmut_orig": double, "x_double__mutmut_1": lambda x: x - x, "x_half__mutmut_1": Box.x_half__mutmut_1}
+    mutants |= {
+        "_mutmut_orig": lambda x: x + x,
+        "x_double__mutmut_1": lambda x: x - x,
+        "x_half__mutmut_1": Box.x_half__mutmut_1,
+    }
     assert wrapped(2) == 4
-    (slot,) = slots
-    assert slot.name == f"{__name__}.x_double"
-    with pytest.raises(LookupError):
-        switch.switch_on(f"{__name__}.x_double__mutmut_2")
-    with pytest.raises(LookupError):
-        switch.switch_on("elsewhere.x_double__mutmut_1")
-    called: list[str] = []
-    switch.note_calls(lambda slot: called.append(slot.name))
-    assert wrapped(2) == 4 and called == [slot.name]
+    for unknown in f"{__name__}.x_double__mutmut_2", "elsewhere.x_double__mutmut_1":
+        with pytest.raises(LookupError):
+            switch.switch_on(unknown)
+    places: set[str] = set()
+    switch.take_notes(places)
+    assert wrapped(2) == 4 and places == {"double"}
+    places.clear()
+    switch.take_no_notes()
+    assert wrapped(2) == 4 and not places
     monkeypatch.setenv(switch.VARIABLE, "")  # put back when the test is over
     switch.switch_on(f"{__name__}.x_double__mutmut_1")
-    assert wrapped(2) == 0 and len(called) == 1
+    assert wrapped(2) == 0
     switch.switch_on(f"{__name__}.x_half__mutmut_1")
     assert wrapped(Box, 9) == 3  # as mutmut hands the class of a class method in
 
@@ -73,12 +79,79 @@ print(double(2))
         assert done.stdout.split() == [said]
 
 
+ORIGINAL = """
+    @staticmethod
+    def xǁBoxǁput__mutmut_orig(
+        x: int,
+    ) -> int:
+        if x:
+            y = x + 1
+            return y
+        return 0
+""".splitlines()[1:]
+
+
+def changed(before: str, after: str) -> list[str]:
+    return [line.replace("_orig", "_7").replace(before, after) for line in ORIGINAL]
+
+
 def test_a_difference_shows_the_lines_that_change_and_no_name_of_a_mutant() -> None:
-    sources = {
-        "xǁBoxǁput__mutmut_orig": "    def xǁBoxǁput__mutmut_orig(self, x):\n        y = x + 1\n        return y",
-        "xǁBoxǁput__mutmut_7": "    def xǁBoxǁput__mutmut_7(self, x):\n        y = x - 1\n        return y",
+    assert difference(ORIGINAL, changed("x + 1", "x - 1")) == "-        y = x + 1\n+        y = x - 1"
+    assert first_change(ORIGINAL, changed("x + 1", "x - 1")) == 4
+    assert first_change(ORIGINAL, changed("if x", "if not x")) == 3
+    assert first_change(ORIGINAL, changed("return 0", "return 1")) == 6
+
+
+def test_an_original_notes_its_statements() -> None:
+    code = """
+@_mutmut_mutated(mutants_x_sign__mutmut)
+def sign(x):
+    if x > 0:
+        return 1
+    try:
+        y = [0][x]
+    except IndexError:
+        return -1
+    match y:
+        case 0:
+            return 0
+
+def other(x):
+    return x
+"""
+    text, places = noting(code, "m")
+    spans = places["m.x_sign"]
+    assert spans == {
+        "m.x_sign": (0, 9),
+        "m.x_sign:1": (1, 2),
+        "m.x_sign:2": (2, 2),
+        "m.x_sign:3": (3, 6),
+        "m.x_sign:4": (4, 4),
+        "m.x_sign:6": (6, 6),
+        "m.x_sign:7": (7, 9),
+        "m.x_sign:9": (9, 9),
     }
-    assert difference(sources, "xǁBoxǁput__mutmut_7") == "-    y = x + 1\n+    y = x - 1"
+    assert [place_of(spans, line) for line in (0, 1, 2, 5, 8)] == [
+        "m.x_sign",
+        "m.x_sign:1",
+        "m.x_sign:2",
+        "m.x_sign:3",
+        "m.x_sign:7",
+    ]
+    noted: list[str] = []
+    module: dict[str, Any] = {
+        switch.NOTE: noted.append,
+        "_mutmut_mutated": lambda mutants: lambda function: function,
+        "mutants_x_sign__mutmut": {},
+    }
+    exec(text, module)
+    assert module["other"](4) == 4 and noted == []
+    assert module["sign"](4) == 1 and noted == ["m.x_sign", "m.x_sign:1", "m.x_sign:2"]
+    noted.clear()
+    assert module["sign"](0) == 0
+    assert noted == [f"m.x_sign{line}" for line in ("", ":1", ":3", ":4", ":7", ":9")]
+    noted.clear()
+    assert module["sign"](-2) == -1 and noted[-1] == "m.x_sign:6"
 
 
 def test_the_score_is_the_share_of_all_mutants() -> None:
