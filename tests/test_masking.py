@@ -24,8 +24,8 @@ from clawproto.keeping import Arrival, Handled, KeptSend, Quarantined
 from clawproto.masking import Masker, mask_text
 
 MASKER = Masker(b"salt")
-WORDS = ({"kind": "text", "text": "Ab 1", "n": 5},)
-MASKED = ({"kind": "text", "text": "Xx 0", "n": 5},)
+WORDS: tuple[dict[str, Json], ...] = ({"kind": "text", "text": "Ab 1", "n": 5},)
+MASKED: tuple[dict[str, Json], ...] = ({"kind": "text", "text": "Xx 0", "n": 5},)
 
 
 def downlink(text: str) -> Any:
@@ -107,7 +107,8 @@ def test_a_masked_message_says_whether_it_is_the_same_again(event: str) -> None:
             payload["metadata"] = dict(metadata)
         masked = downlink(json.dumps({"event": event, "payload": payload}))["payload"]
         assert masked["message_id"] == "m1" and masked["text"] == "Xxx"
-        return masked["metadata"]
+        found: Json = masked["metadata"]
+        return found
 
     one, same, other = mark("Ann"), mark("Ann"), mark("Bob")
     assert isinstance(one, dict) and list(one) == ["masked"] and one == same != other
