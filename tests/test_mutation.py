@@ -13,7 +13,7 @@ from tools.defects.__main__ import ROOT
 from tools.mutation import switch
 from tools.mutation.__main__ import CORE, TESTS, Score, main, measure, page, score
 from tools.mutation.making import difference, first_change, noting, place_of
-from tools.mutation.reasons import EXPLAINED, UNEXPLAINED, by_reason, change_in, read_reasons, section
+from tools.mutation.reasons import EXPLAINED, UNEXPLAINED, Reasons, change_in, section
 
 
 def test_the_core_is_every_module_but_the_equipment_for_tests() -> None:
@@ -158,7 +158,7 @@ def test_the_score_is_the_share_of_all_mutants() -> None:
     score = Score("jwt", 4, ("jwt: a", "jwt: b"))
     assert score.noticed == 2 and score.percent == 50.0
     assert " ".join(str(score).split()) == "jwt 4 mutants, 2 noticed, 50.0 %"
-    assert score.row({"jwt: a": "why"}) == "| `jwt` | 4 | 2 | 50.0 % | 2 | 1 |"
+    assert score.row(Reasons({"jwt: a": "why"}, ())) == "| `jwt` | 4 | 2 | 50.0 % | 2 | 1 |"
 
 
 def test_a_change_is_named_by_what_it_puts_in_or_else_by_what_it_takes_out() -> None:
@@ -167,20 +167,21 @@ def test_a_change_is_named_by_what_it_puts_in_or_else_by_what_it_takes_out() -> 
 
 
 def test_survivors_stand_under_their_reasons() -> None:
-    reasons = read_reasons("= One.\njwt: a\n\n= Two.\njwt: b\nids: c\n")
-    assert by_reason(["jwt: new", "ids: c", "jwt: a"], reasons) == {
+    reasons = Reasons.read("= One.\njwt: a\n\n= Two.\njwt: b\nids: c\n~ \\w+: assert .*\n")
+    changes = ["jwt: new", "ids: c", "jwt: a", "ids: assert x", "ids: unassert"]
+    assert reasons.sort(changes) == {
+        "Two.": ["ids: c", "ids: assert x"],
         "One.": ["jwt: a"],
-        "Two.": ["ids: c"],
-        UNEXPLAINED: ["jwt: new"],
+        UNEXPLAINED: ["jwt: new", "ids: unassert"],
     }
     assert "### Two.\n\n- `ids`: `` c ``\n" in section(["ids: c"], reasons)
     for wrong in "jwt: a\n", "= One.\njwt: a\njwt: a\n":
         with pytest.raises(ValueError):
-            read_reasons(wrong)
+            Reasons.read(wrong)
 
 
 def test_every_explanation_is_about_a_module_of_the_core() -> None:
-    for change in read_reasons(EXPLAINED.read_text(encoding="utf-8")):
+    for change in Reasons.read(EXPLAINED.read_text(encoding="utf-8")).of:
         assert change.partition(": ")[0] in CORE
 
 
@@ -200,7 +201,7 @@ def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_pa
     # What was noticed stays so, even if the tests of now could not notice it.
     measure(["secret"], ["tests/test_ids.py"], tmp_path, jobs=1, seconds=5, again=True)
     assert score("secret", tmp_path) == first
-    assert "| `secret` |" in page([first], first, {})
+    assert "| `secret` |" in page([first], first, Reasons({}, ()))
 
 
 def test_nothing_is_known_of_a_module_that_has_changed_since(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from attrs import frozen
 from tools.defects.__main__ import ROOT, copy_tree
 from tools.mutation.judging import VERDICTS, WANTED, Verdict, read_verdicts
 from tools.mutation.making import MUTANTS
-from tools.mutation.reasons import EXPLAINED, change_in, read_reasons, section
+from tools.mutation.reasons import EXPLAINED, Reasons, change_in, section
 
 # Not those about the source text, tools and other programs: what they run of the core, the others run as well.
 _NO_JUDGES: Final = frozenset(
@@ -90,9 +90,9 @@ class Score:
         """The share of those that were noticed in all of them."""
         return 100 * self.noticed / self.total if self.total else 100.0
 
-    def row(self, reasons: Mapping[str, str]) -> str:
+    def row(self, reasons: Reasons) -> str:
         """For the page."""
-        explained = sum(change in reasons for change in self.survivors)
+        explained = sum(reasons.why(change) is not None for change in self.survivors)
         return (
             f"| `{self.name}` | {self.total} | {self.noticed} | {self.percent:.1f} % | {len(self.survivors)} "
             f"| {explained} |"
@@ -144,7 +144,7 @@ def score(module: str, keep: Path) -> Score | None:
     return Score(module, len(found["verdicts"]), tuple(change_in(module, change) for change in survivors))
 
 
-def page(scores: Sequence[Score], total: Score, reasons: Mapping[str, str]) -> str:
+def page(scores: Sequence[Score], total: Score, reasons: Reasons) -> str:
     """The page about the survivors."""
     rows = "\n".join(one.row(reasons) for one in (*scores, total))
     return f"{_HEAD}{rows}\n\n{section(total.survivors, reasons)}"
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (options.again or options.known) and options.keep is None:
         parser.error("--again and --known need --keep")
     begin = time.monotonic()
-    reasons = read_reasons(EXPLAINED.read_text(encoding="utf-8"))
+    reasons = Reasons.read(EXPLAINED.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as directory:
         keep: Path = options.keep or Path(directory)
         if not options.known:
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for one in scores:
         print(one)
         for change in one.survivors:
-            if change not in reasons:
+            if reasons.why(change) is None:
                 print(f"    {change}")
     total = Score("all", sum(one.total for one in scores), tuple(change for one in scores for change in one.survivors))
     print(total)
