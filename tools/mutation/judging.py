@@ -3,7 +3,7 @@
 One process imports and collects all tests. Children of it run them once, and note how long each takes and which
 statements it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
 the tests that run into its statement, until the first fails: those first that noticed another mutant of that function,
-then the quick ones of all files in turn. A test that takes ten times as long as it should has noticed the mutant too.
+then the quick ones of all files in turn. A test that takes five times as long as it should has noticed the mutant too.
 Verdicts go to `VERDICTS`, a line for each.
 """
 
@@ -30,7 +30,7 @@ VERDICTS: Final = Path("verdicts.jsonl")
 _CACHED: Final = type(functools.cache(len))
 _LONGEST: Final = 2.0  # seconds of CPU; tests that take longer judge nothing
 _QUICK: Final = 0.2  # seconds of CPU
-_LEAST: Final = 0.5  # seconds of CPU that every test may take
+_LEAST: Final = 0.3  # seconds of CPU that every test may take
 _WALL: Final = 120  # seconds for all of them, waiting included
 _MEMORY: Final = 3 << 30  # bytes
 
@@ -241,7 +241,7 @@ class Judge:
         self.judging = True
         for index, one in enumerate(tests):
             os.write(pipe, index.to_bytes(4))
-            signal.setitimer(signal.ITIMER_PROF, _LEAST + 10 * one.seconds)
+            signal.setitimer(signal.ITIMER_PROF, _LEAST + 5 * one.seconds)
             if not self._passes(one.item, tests[index + 1].item if index + 1 < len(tests) else None):
                 os._exit(1)
         os._exit(0)
