@@ -131,3 +131,13 @@ def test_what_the_store_says_after_the_stop_to_a_look_for_credentials_is_not_tak
     assert bench.release() == ()
     assert bench.state == before and bench.tokens is None
     assert is_finished(bench.state) and bench.deadline is None
+
+
+@pytest.mark.rule("OUT-8", "REF-32")
+def test_after_the_stop_nobody_looks_for_credentials() -> None:
+    bench = Bench(None)
+    bench.stop()
+    assert bench.deadline is None
+    bench.store.record = credentials()
+    bench.pass_time(DAY_MS)
+    assert bench.tick() == () and bench.tokens is None
