@@ -35,7 +35,8 @@ def test_loaded_while_the_intent_is_recorded_no_request_leaves() -> None:
     bench.load(credentials(OTHER, generation=1, base_url="https://elsewhere.example"))
     bench.release()
     assert bench.all(RequestRefresh) == [], "the old refresh token would have gone to another server"
-    assert isinstance(bench.results[command], RefreshFailed)
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and not outcome.sent
     assert bench.access == jwt("b1")
 
 
@@ -68,7 +69,8 @@ def test_a_refusal_of_a_pair_that_has_been_replaced_is_transient() -> None:
     bench.load(bench.store.rotate(OTHER))
     effects = bench.reply(REFUSED)
     assert of(effects, Reload) == [] and bench.all(Logout) == []
-    assert isinstance(bench.results[command], RefreshFailed)
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and outcome.sent, "it has been answered"
     assert bench.tokens == OTHER
 
 

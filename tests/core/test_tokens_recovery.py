@@ -49,6 +49,16 @@ def test_the_outcome_tells_whether_the_request_may_have_arrived(sent: bool) -> N
     assert isinstance(outcome, RefreshFailed) and outcome.sent is sent
 
 
+@pytest.mark.rule("REF-43")
+@pytest.mark.parametrize("reply", [answer(b"", 503), answer({"code": 1}), answer(b"<html>")])
+def test_whatever_was_answered_has_arrived(reply: HttpAnswer) -> None:
+    bench, command = asked()
+    bench.reply(reply)
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and outcome.sent
+    assert outcome.text == bench.state.tokens.last_error
+
+
 @pytest.mark.rule("REF-44", "REF-43")
 @pytest.mark.parametrize(
     "reply",
