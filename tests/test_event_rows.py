@@ -22,7 +22,7 @@ from clawproto.app_events import (
     TypingChanged,
     UnknownEvent,
 )
-from clawproto.event_rows import EventRow, KnownRow, event_row, message_key, storable, verdict
+from clawproto.event_rows import EventRow, KnownRow, event_row, message_key, replaces, storable, verdict
 from clawproto.event_text import event_from_text
 from clawproto.wire.values import (
     Frame,
@@ -99,6 +99,76 @@ def test_nothing_provisional_replaces_a_final_copy() -> None:
 def test_the_digest_of_a_content_is_the_same_in_every_version() -> None:
     """It is in the files of users: with another one every message that comes again would be an update."""
     assert event_row(MESSAGE).content == "90a5ada0c227e9498287cf657338e8e7"
+
+
+@pytest.mark.parametrize(
+    ("event", "row"),
+    [
+        (MESSAGE, ("message_received", '["msg-1"]', None, True, "cnv_1", "msg-1", 5)),
+        (
+            ReactionChanged("cnv_1", "msg-1", "usr_1", "x"),
+            ("reaction_changed", '["msg-1","usr_1"]', None, True, "cnv_1", "msg-1", None),
+        ),
+        (ReadMarkMoved("cnv_1", 100), ("read_mark_moved", '["cnv_1"]', "", True, "cnv_1", None, 100)),
+        (MessageRecalled("cnv_1", "msg-1"), ("message_recalled", '["msg-1"]', "", True, "cnv_1", "msg-1", None)),
+        (
+            MessageDelivered("msg-1", "cnv_1", "usr_1", 7),
+            ("message_delivered", '["msg-1","usr_1"]', "", True, "cnv_1", "msg-1", 7),
+        ),
+        (
+            MessageDelivered("msg-1", "cnv_1", None, None),
+            ("message_delivered", '["msg-1",""]', "", True, "cnv_1", "msg-1", None),
+        ),
+        (
+            SignalReceived("friend.added", "u", 1, "evt-1", ()),
+            ("signal_received", '["evt-1"]', "", True, None, None, None),
+        ),
+        *(
+            (event, (kind, '["r"]', "", True, "cnv_1", None, None))
+            for event, kind in (
+                (PermissionRequested("cnv_1", "r", None, None, None, 5), "permission_requested"),
+                (PermissionDecided("cnv_1", "r", None, "approved", None), "permission_decided"),
+                (PermissionResolved("cnv_1", "r", "allow", None), "permission_resolved"),
+            )
+        ),
+        (
+            UnknownEvent(UNKNOWN, UNKNOWN.payload),
+            ("unknown_event", '["poll.opened","trace-1"]', "", True, "cnv_1", None, 7),
+        ),
+    ],
+)
+def test_what_a_row_says_besides_its_text(event: AppEvent, row: tuple[Any, ...]) -> None:
+    found = event_row(event)
+    kind, key, content, final, chat_id, message_id, at_ms = row
+    assert (found.kind, found.key, found.final, found.chat_id, found.message_id, found.at_ms) == (
+        kind,
+        key,
+        final,
+        chat_id,
+        message_id,
+        at_ms,
+    )
+    assert content is None or found.content == content
+    assert event_from_text(found.text) == event
+
+
+def test_a_key_is_the_same_in_every_version() -> None:
+    """It is in the files of users, too."""
+    reaction = event_row(ReactionChanged("cnv_1", "msg-1", "usr_1", "👍"))
+    assert (message_key("msg-1"), reaction.key) == ('["msg-1"]', '["msg-1","usr_1"]')
+    assert reaction.final
+
+
+@pytest.mark.rule("STREAM-14", "RECALL-1", "READ-4")
+def test_which_of_two_events_a_row_holds_in_the_end() -> None:
+    recall, provisional = MessageRecalled("cnv_1", "msg-1"), with_message(stream_merged=True)
+    other = with_message(fragments=(TextFragment("ho"),))
+    for later, earlier in (recall, MESSAGE), (other, MESSAGE), (MESSAGE, provisional):
+        assert replaces(later, earlier)
+    for later, earlier in (MESSAGE, recall), (MESSAGE, MESSAGE), (provisional, MESSAGE):
+        assert not replaces(later, earlier)
+    assert replaces(ReadMarkMoved("cnv_1", 2), ReadMarkMoved("cnv_1", 1))
+    assert not replaces(ReadMarkMoved("cnv_1", 1), ReadMarkMoved("cnv_1", 2))
 
 
 @pytest.mark.rule("RX-3")
