@@ -163,10 +163,10 @@ def test_a_key_is_the_same_in_every_version() -> None:
 def test_which_of_two_events_a_row_holds_in_the_end() -> None:
     recall, provisional = MessageRecalled("cnv_1", "msg-1"), with_message(stream_merged=True)
     other = with_message(fragments=(TextFragment("ho"),))
-    for later, earlier in (recall, MESSAGE), (other, MESSAGE), (MESSAGE, provisional):
-        assert replaces(later, earlier)
-    for later, earlier in (MESSAGE, recall), (MESSAGE, MESSAGE), (provisional, MESSAGE):
-        assert not replaces(later, earlier)
+    replaced: list[tuple[AppEvent, AppEvent]] = [(recall, MESSAGE), (other, MESSAGE), (MESSAGE, provisional)]
+    kept: list[tuple[AppEvent, AppEvent]] = [(MESSAGE, recall), (MESSAGE, MESSAGE), (provisional, MESSAGE)]
+    assert all(replaces(later, earlier) for later, earlier in replaced)
+    assert not any(replaces(later, earlier) for later, earlier in kept)
     assert replaces(ReadMarkMoved("cnv_1", 2), ReadMarkMoved("cnv_1", 1))
     assert not replaces(ReadMarkMoved("cnv_1", 1), ReadMarkMoved("cnv_1", 2))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clawproto.app_events import FrameRejected
+from clawproto.app_events import FrameRejected, ReactionChanged
 from clawproto.events import (
     AppendStream,
     CallRest,
@@ -50,6 +50,24 @@ def downlink(text: str) -> Any:
 )
 def test_a_text_keeps_its_shape(text: str, masked: str) -> None:
     assert mask_text(text) == masked
+
+
+@pytest.mark.parametrize("character", ["X", "Z", "\x1f", " ", "\x85"])
+def test_white_space_and_what_json_escapes_stay_and_letters_do_not(character: str) -> None:
+    assert mask_text(character) == (character if not character.isalpha() else "X")
+
+
+def test_a_mark_depends_on_what_is_said_and_not_on_the_order_of_its_names() -> None:
+    one = downlink('{"event":"message.send","payload":{"a":1,"b":2}}')["payload"]["metadata"]
+    other = downlink('{"event":"message.send","payload":{"b":2,"a":1}}')["payload"]["metadata"]
+    assert one == other
+
+
+def test_an_emoji_that_was_kept_has_a_stand_in_wherever_it_is() -> None:
+    put = Arrival(ReactionChanged("cnv_1", "msg-1", "usr_1", "Z"))
+    masked = MASKER._written(put)  # pyright: ignore[reportPrivateUsage]
+    assert masked == Arrival(ReactionChanged("cnv_1", "msg-1", "usr_1", MASKER.tree({"emoji": "Z"})["emoji"]))
+    assert masked.event.emoji != "Z"
 
 
 def test_a_masked_text_is_as_long_as_before_in_utf_8() -> None:

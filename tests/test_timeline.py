@@ -155,9 +155,9 @@ def test_a_refresh_lasts_from_its_request_to_its_answer() -> None:
         Span(30, 90, "refreshes", "failed", "connection reset"),
         Span(95, 99, "refreshes", "open", "no answer in this journal"),
     )
-    assert [(mark.text, mark.failure) for mark in found.marks if mark.text.startswith("answer")] == [
-        ("answer after 20 ms: HTTP 200", False),
-        ("answer after 60 ms: connection reset", True),
+    assert [(mark.lane, mark.text, mark.failure) for mark in found.marks if mark.text.startswith("answer")] == [
+        ("refreshes", "answer after 20 ms: HTTP 200", False),
+        ("refreshes", "answer after 60 ms: connection reset", True),
     ]
 
 
@@ -174,6 +174,7 @@ def test_a_refresh_lasts_from_its_request_to_its_answer() -> None:
 )
 def test_a_send_lasts_from_its_command_to_its_decision(result: Json, outcome: str) -> None:
     found = story(
+        (0, {}),
         (5, event("Send", command=7, chat_id="cnv_1")),
         (25, effect("Resolve", command=8, result=result)),
         (45, effect("Resolve", command=7, result=result)),
@@ -181,9 +182,9 @@ def test_a_send_lasts_from_its_command_to_its_decision(result: Json, outcome: st
     )
     accepted = outcome == "accepted"
     kind = "accepted" if accepted else "failed"
-    assert found.spans == (Span(0, 40, "sends", kind, f"Send to cnv_1: {outcome}"),)
+    assert found.spans == (Span(5, 45, "sends", kind, f"Send to cnv_1: {outcome}"),)
     text = f"Send to cnv_1: {outcome} after 40 ms"
-    assert found.marks[1:] == (Mark(WALL + 45, 40, 3, "sends", text, failure=not accepted),)
+    assert found.marks[1:] == (Mark(WALL + 45, 45, 4, "sends", text, failure=not accepted),)
 
 
 def test_a_send_without_a_decision_is_open() -> None:

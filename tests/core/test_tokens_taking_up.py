@@ -1,5 +1,7 @@
 """What is left of before when credentials are taken up, and when an attempt that did not leave is put off."""
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -18,7 +20,7 @@ OTHER = credentials(pair(jwt("b1"), "refresh-b1"), generation=7)
 POLICY = Policy()
 
 
-def loaded(record: Credentials, **before: object) -> TokenState:
+def loaded(record: Credentials, **before: Any) -> TokenState:
     """The token machine after ``record`` was loaded into a session whose machine was in another condition."""
     bench = Bench(credentials(), start=True)
     state = evolve(bench.state, tokens=evolve(bench.state.tokens, **before))

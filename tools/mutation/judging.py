@@ -17,7 +17,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from attrs import Factory, define, frozen
@@ -177,10 +177,8 @@ class Judge:
         by_file = {one.item.path: one.item for one in clean if one.seconds < _QUICK}
         for item in by_file.values():
             self._passes(item, None)
+        _forget()
         gc.collect()
-        for value in gc.get_objects():
-            if isinstance(value, _CACHED) and value.__module__.startswith("clawproto."):
-                value.cache_clear()  # a mutant may give another answer
         gc.freeze()
 
     def _run_clean(self, items: Sequence[pytest.Item], target: Path) -> None:
@@ -190,6 +188,7 @@ class Judge:
         found: list[tuple[bool, float, list[str]]] = []
         for index, item in enumerate(items):
             reached.clear()
+            _forget()
             begin = _cpu_seconds()
             signal.setitimer(signal.ITIMER_VIRTUAL, _LONGEST)
             passed = self._passes(item, items[index + 1] if index + 1 < len(items) else None)
@@ -268,6 +267,17 @@ def _places(mutant: str) -> tuple[str, str]:
 
 def _file(test: str) -> str:
     return test.partition("::")[0]
+
+
+def _forget() -> None:
+    """Empty the caches of the core: a mutant may give another answer, and a test must run into what it asks for."""
+    for value in _caches():
+        value.cache_clear()
+
+
+@functools.cache
+def _caches() -> list[Any]:
+    return [one for one in gc.get_objects() if isinstance(one, _CACHED) and one.__module__.startswith("clawproto.")]
 
 
 def _cpu_seconds() -> float:
