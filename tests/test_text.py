@@ -97,6 +97,41 @@ def test_where_a_text_is_cut(text: str, parts: tuple[str, ...]) -> None:
     assert split_text(text, 64) == parts
 
 
+@pytest.mark.parametrize(
+    "cluster", ["👍🏻", "👍🏿", "🇦🇦", "🇿🇿", "a\u20dd", "a\u0488", "a\u0903", "a\u034f", "a\ufe0e", "a\ufe0f", "1\u20e3"]
+)
+def test_the_first_and_the_last_of_what_joins(cluster: str) -> None:
+    for shift in 0, 1:
+        parts = split_text("x" * shift + cluster * 70, 64)
+        assert len(parts) > 1 and not any(part.lstrip("x").replace(cluster, "") for part in parts)
+
+
+def test_a_block_whose_first_line_takes_more_than_half_of_a_part_is_no_block() -> None:
+    longest = "```" + "a" * 24  # it and its end: 32 characters with their line ends
+    code = "c" * 32
+    assert split_text(f"{longest}\n{code * 2}\n```", 64) == (f"{longest}\n{code}\n```",) * 2
+    assert not split_text(f"{longest}a\n{code * 2}\n```", 64)[1].startswith("```a")
+
+
+def test_a_block_ends_with_marks_of_its_kind_only() -> None:
+    code = "c\n" * 40
+    parts = split_text(f"```\n~~~\n{code}~~~\n`~`\n```\n{code}", 64)
+    assert all(map(is_balanced, parts)) and parts[1].startswith("```\n") and parts[-1].startswith("c")
+
+
+def test_a_line_end_of_another_kind_is_part_of_the_line() -> None:
+    parts = split_text("```py\r\n" + "c = 1\r\n" * 20 + "```\r\nend", 64)
+    assert all(map(is_balanced, parts)) and parts[1].startswith("```py\r\nc = 1\r\n") and parts[-1].endswith("end")
+
+
+def test_a_cut_before_a_tab_keeps_the_tab() -> None:
+    assert split_text("w" * 64 + "\tz", 64) == ("w" * 64, "\tz")
+
+
+def test_what_a_part_begins_and_ends_with_stays() -> None:
+    assert split_text("X" * 40 + "\n" + "X" * 40, 64) == ("X" * 40, "X" * 40)
+
+
 def test_a_short_text_keeps_its_blanks_but_no_lines_around_it() -> None:
     assert split_text("\n\n  two words \n") == ("  two words ",)
     assert split_text("X\n") == ("X",)
