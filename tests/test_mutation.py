@@ -201,7 +201,8 @@ def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_pa
     # What was noticed stays so, even if the tests of now could not notice it.
     measure(["secret"], ["tests/test_ids.py"], tmp_path, jobs=1, seconds=5, again=True)
     assert score("secret", tmp_path) == first
-    assert "| `secret` |" in page([first], first, Reasons({}, ()))
+    written = page([first], first, Reasons({}, ()))
+    assert "| `secret` |" in written and "Not measured: `app_events`" in written
 
 
 def test_nothing_is_known_of_a_module_that_has_changed_since(tmp_path: Path) -> None:

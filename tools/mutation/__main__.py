@@ -147,7 +147,10 @@ def score(module: str, keep: Path) -> Score | None:
 def page(scores: Sequence[Score], total: Score, reasons: Reasons) -> str:
     """The page about the survivors."""
     rows = "\n".join(one.row(reasons) for one in (*scores, total))
-    return f"{_HEAD}{rows}\n\n{section(total.survivors, reasons)}"
+    measured = {one.name for one in scores}
+    others = ", ".join(f"`{module}`" for module in CORE if module not in measured)
+    rest = f"Not measured: {others}.\n\n" if others else ""
+    return f"{_HEAD}{rows}\n\n{rest}{section(total.survivors, reasons)}"
 
 
 def _module_of(mutant: str) -> str:
