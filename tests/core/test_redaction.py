@@ -213,6 +213,27 @@ def test_what_a_value_looks_like_without_its_secrets(value: object, redacted: ob
     assert Redactor().value(found) == found, "a second time changes nothing"
 
 
+def test_a_secret_is_found_however_it_is_written() -> None:
+    def body_of(body: bytes, path: str = "/v1/agents/connect") -> bytes:
+        redacted = Redactor().value(CallRest(1, "POST", path, body))
+        assert isinstance(redacted, CallRest) and isinstance(redacted.body, bytes)
+        return redacted.body
+
+    assert (
+        body_of(b'{"c\\u006fde":"CODE2345","n":[{"c\\u006fde":"X"}]}')
+        == b'{"code":"redacted","n":[{"code":"redacted"}]}'
+    )
+    assert body_of(b'{"c\\u006fde":"CODE2345"}', "/v1/x") == b'{"c\\u006fde":"CODE2345"}'
+    assert body_of(b'{"code":"CODE2345"}', "/v1/x") == b'{"code":"CODE2345"}'
+    assert body_of(b'{"code":"CODE2345"}') == b'{"code":"redacted"}'
+    odd = "a" + chr(92) + "xyz-and-more"
+    assert body_of(f'{{"token":"{odd}"}}'.encode()) == f'{{"token":"{redacted_token(odd)}"}}'.encode()
+    lines = "a\nb-and-more"
+    assert body_of(f'{{"token":"{lines}"}}'.encode()) == f'{{"token":"{redacted_token(lines)}"}}'.encode()
+    untouched = b'{"t\\u006fken":5,"x":"\\u00e4"}'
+    assert body_of(untouched) == untouched
+
+
 def test_a_short_code_is_not_looked_for_in_other_texts_and_a_longer_one_is() -> None:
     redactor = Redactor()
     redactor.value(Pair(1, "ABCDE", "https://h", "d"))
