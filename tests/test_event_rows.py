@@ -1,5 +1,6 @@
 """How events are filed: keys, what counts as the same content, and what is news."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -150,6 +151,26 @@ def test_what_a_row_says_besides_its_text(event: AppEvent, row: tuple[Any, ...])
     )
     assert content is None or found.content == content
     assert event_from_text(found.text) == event
+
+
+def test_an_event_without_a_key_is_known_by_its_text_and_history_by_its_contents() -> None:
+    typing = event_row(TypingChanged("cnv_1", "usr_1", True))
+    assert (typing.kind, typing.key, typing.final, len(typing.content)) == ("typing_changed", None, True, 32)
+    assert event_from_text(typing.text) == TypingChanged("cnv_1", "usr_1", True)
+    assert typing.content == hashlib.blake2b(typing.text.encode(), digest_size=16).hexdigest()
+    piece = HistoryReceived("k", {"a": 1}, None)
+    row = event_row(piece)
+    assert (row.kind, row.content, row.final) == ("history_received", "", True)
+    assert row.key is not None and len(row.key) == 36 and event_from_text(row.text) == piece
+
+
+@pytest.mark.rule("READ-4")
+@pytest.mark.parametrize(
+    ("before", "now", "word"), [(None, None, "same"), (None, 1, "changed"), (1, None, "older"), (0, None, "same")]
+)
+def test_a_mark_without_an_instant_is_the_lowest(before: int | None, now: int | None, word: str) -> None:
+    row = evolve(event_row(ReadMarkMoved("cnv_1", 1)), at_ms=now)
+    assert verdict(row, KnownRow("", True, before)) == word
 
 
 def test_a_key_is_the_same_in_every_version() -> None:

@@ -45,7 +45,7 @@ def phase(name: str) -> dict[str, Any]:
     return {"changed": {"link.phase": {"is": f"link_state.{name}"}}}
 
 
-TOKENS: dict[str, Json] = {"access": {"secret": jwt("a1", issued_ms=WALL, expires_ms=WALL + 90_070)}}
+TOKENS: dict[str, Json] = {"access": {"secret": jwt("a1", issued_ms=WALL, expires_ms=WALL + 9_000_070)}}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ TOKENS: dict[str, Json] = {"access": {"secret": jwt("a1", issued_ms=WALL, expire
         (effect("Reconnect", reason="token rotated"), ("connection", "changing the socket: token rotated", False)),
         (effect("RequestRefresh", request=8), ("refreshes", "refresh requested, number 8", False)),
         (effect("Persist"), ("tokens", "saving the new pair", False)),
-        (effect("Swap", tokens=TOKENS), ("tokens", "new pair in force, expires in 90 s", False)),
+        (effect("Swap", tokens=TOKENS), ("tokens", "new pair in force, expires in 9000 s", False)),
         (effect("Swap", tokens={"access": {"secret": "x"}}), ("tokens", "new pair in force, expiry unknown", False)),
         (effect("Logout", cause="refused"), ("tokens", "logging out: refused", True)),
         (told("Ready", delivery="v2"), ("connection", "ready, delivery v2", False)),
@@ -111,7 +111,7 @@ def test_what_belongs_to_no_story_makes_none(source: dict[str, Any]) -> None:
 
 def test_a_start_shows_the_pair_that_was_stored() -> None:
     found = marks(event("Start", credentials={"tokens": TOKENS}))
-    assert found == [("connection", "the session starts", False), ("tokens", "stored pair, expires in 90 s", False)]
+    assert found == [("connection", "the session starts", False), ("tokens", "stored pair, expires in 9000 s", False)]
 
 
 def test_it_begins_with_the_first_line_and_lasts_to_the_last() -> None:
@@ -135,7 +135,7 @@ def test_a_pair_is_in_force_until_the_next_one() -> None:
         (0, event("Start", credentials={"tokens": TOKENS})), (40, effect("Swap", tokens={"access": {}})), (50, {})
     )
     assert found.spans == (
-        Span(0, 40, "tokens", "in-force", "expires in 90 s"),
+        Span(0, 40, "tokens", "in-force", "expires in 9000 s"),
         Span(40, 50, "tokens", "in-force", "expiry unknown"),
     )
 
