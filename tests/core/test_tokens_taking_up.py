@@ -97,7 +97,8 @@ def test_a_pair_that_is_put_back_goes_to_the_store_under_the_next_number() -> No
     bench.store.record = evolve(old, generation=40) if old is not None else None
     bench.pass_time(POLICY.refresh_floor_ms)
     command = bench.refresh()
-    persist = bench.all(Persist)[-1]
+    _, persist = bench.all(Persist)
+    assert not bench.state.tokens.unknown
     assert (persist.replaces, persist.credentials.generation) == (40, 41)
     assert bench.state.tokens.credentials == bench.store.record
     outcome = bench.results[command]
@@ -136,7 +137,7 @@ def test_without_a_record_the_request_does_not_leave(stored: Credentials | None)
     assert [told.code for told in emitted(effects, Misconfigured)] == ["store-unwritable"]
     outcome = bench.results[command]
     assert isinstance(outcome, RefreshFailed) and outcome.text and not outcome.sent
-    assert bench.refreshes == {}
+    assert bench.refreshes == {} and not bench.state.tokens.unknown
 
 
 @pytest.mark.rule("REF-45", "OUT-2")
@@ -162,3 +163,4 @@ def test_a_refusal_that_does_not_end_the_session_was_an_answer(readable: bool) -
         bench.step(StoreFailed(reload.operation, "locked"))
     outcome = bench.results[command]
     assert isinstance(outcome, RefreshFailed) and outcome.sent
+    assert not bench.state.tokens.unknown and bench.state.tokens.lost_until is None
