@@ -1,5 +1,6 @@
 """What an exception says, and what it carries for the program that catches it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,57 +13,68 @@ EVENT = app_events.LoggedOut("refused", 10003, "gone", Identity("u", "d", "http:
 
 
 @pytest.mark.parametrize(
-    ("error", "text", "carried"),
+    ("make", "text", "carried"),
     [
-        (errors.SessionClosed(), "the session is closed", {"message_id": None, "transmitted": False, "kept": False}),
         (
-            errors.SessionClosed("m1"),
+            errors.SessionClosed,
+            "the session is closed",
+            {"message_id": None, "transmitted": False, "kept": False},
+        ),
+        (
+            lambda: errors.SessionClosed("m1"),
             "the session is closed; m1 was not transmitted",
             {"message_id": "m1", "transmitted": False, "kept": False},
         ),
         (
-            errors.SessionClosed("m1", True, True),
+            lambda: errors.SessionClosed("m1", True, True),
             "the session is closed; m1 may have arrived and goes out at the next start",
             {"message_id": "m1", "transmitted": True, "kept": True},
         ),
-        (errors.SessionClosed(None, True, True), "the session is closed", {"transmitted": True, "kept": True}),
-        (errors.LoggedOut(EVENT), "logged out; pair the agent again", {"event": EVENT}),
-        (errors.LoggedOut(), "logged out; pair the agent again", {"event": None}),
-        (errors.NotPaired(), "there are no usable tokens; pair the agent first", {}),
-        (errors.NotPaired("why"), "why", {}),
-        (errors.SessionTakenOver(), "another process owns this session now", {}),
-        (errors.DriverFailed(), "the driver failed; this is a defect", {}),
+        (lambda: errors.SessionClosed(None, True, True), "the session is closed", {"transmitted": True, "kept": True}),
+        (lambda: errors.LoggedOut(EVENT), "logged out; pair the agent again", {"event": EVENT}),
+        (errors.LoggedOut, "logged out; pair the agent again", {"event": None}),
+        (errors.NotPaired, "there are no usable tokens; pair the agent first", {}),
+        (lambda: errors.NotPaired("why"), "why", {}),
+        (errors.SessionTakenOver, "another process owns this session now", {}),
+        (errors.DriverFailed, "the driver failed; this is a defect", {}),
         (
-            errors.SendRejected("c", "m1", "not_member", "no"),
+            lambda: errors.SendRejected("c", "m1", "not_member", "no"),
             "m1 rejected: not_member (no)",
             {"chat_id": "c", "message_id": "m1", "code": "not_member", "reason": "no"},
         ),
-        (errors.SendRejected("c", "m1", "x", None), "m1 rejected: x", {"chat_id": "c", "reason": None}),
-        (errors.SendUndecided("c", "m1"), "m1 is undecided", {"chat_id": "c", "message_id": "m1"}),
+        (lambda: errors.SendRejected("c", "m1", "x", None), "m1 rejected: x", {"chat_id": "c", "reason": None}),
+        (lambda: errors.SendUndecided("c", "m1"), "m1 is undecided", {"chat_id": "c", "message_id": "m1"}),
         (
-            errors.SendGated("c", "not_member", 5),
+            lambda: errors.SendGated("c", "not_member", 5),
             "chat is gated: not_member",
             {"chat_id": "c", "code": "not_member", "retry_after_ms": 5},
         ),
-        (errors.SendDropped("c", "m1"), "m1 was dropped from the offline queue", {"chat_id": "c", "message_id": "m1"}),
-        (errors.NotDone("offline", "why"), "why", {"code": "offline"}),
-        (errors.RefreshFailed("why", True), "why", {"sent": True}),
-        (errors.RestUnauthorized(403, "why"), "HTTP 403: why", {"status": 403}),
         (
-            errors.RestRefused(400, 7, "why", {"a": 1}),
+            lambda: errors.SendDropped("c", "m1"),
+            "m1 was dropped from the offline queue",
+            {"chat_id": "c", "message_id": "m1"},
+        ),
+        (lambda: errors.NotDone("offline", "why"), "why", {"code": "offline"}),
+        (lambda: errors.RefreshFailed("why", True), "why", {"sent": True}),
+        (lambda: errors.RestUnauthorized(403, "why"), "HTTP 403: why", {"status": 403}),
+        (
+            lambda: errors.RestRefused(400, 7, "why", {"a": 1}),
             "HTTP 400, code 7: why",
             {"status": 400, "code": 7, "data": {"a": 1}},
         ),
-        (errors.RestFailed("why", False), "why", {"sent": False}),
-        (errors.MediaTooLarge(None, 9), "more than 9 bytes", {"size": None, "limit": 9}),
-        (errors.MediaTooLarge(10, 9), "10 bytes, the limit is 9", {"size": 10, "limit": 9}),
-        (errors.UploadFailed(None, "why"), "why", {"code": None}),
-        (errors.UploadFailed(7, "why"), "code 7: why", {"code": 7}),
-        (errors.DownloadFailed(404, "why"), "why", {"status": 404}),
-        (errors.PairRefused(7, "unknown", "why"), "why", {"code": 7, "spent": "unknown"}),
+        (lambda: errors.RestFailed("why", False), "why", {"sent": False}),
+        (lambda: errors.MediaTooLarge(None, 9), "more than 9 bytes", {"size": None, "limit": 9}),
+        (lambda: errors.MediaTooLarge(10, 9), "10 bytes, the limit is 9", {"size": 10, "limit": 9}),
+        (lambda: errors.UploadFailed(None, "why"), "why", {"code": None}),
+        (lambda: errors.UploadFailed(7, "why"), "code 7: why", {"code": 7}),
+        (lambda: errors.DownloadFailed(404, "why"), "why", {"status": 404}),
+        (lambda: errors.PairRefused(7, "unknown", "why"), "why", {"code": 7, "spent": "unknown"}),
     ],
 )
-def test_an_error_says_what_happened_and_carries_it(error: ClawProtoError, text: str, carried: dict[str, Any]) -> None:
+def test_an_error_says_what_happened_and_carries_it(
+    make: Callable[[], ClawProtoError], text: str, carried: dict[str, Any]
+) -> None:
+    error = make()
     assert str(error) == text
     assert {name: getattr(error, name) for name in carried} == carried
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from clawproto.app_events import Misconfigured, SaveAlarm
+from clawproto.app_events import Misconfigured, SaveAlarm, TokensRotated
 from clawproto.credentials import Credentials, Intent
 from clawproto.effects import Logout, Persist
 from clawproto.events import CredentialsLoaded, Reloaded, StoreConflicted, Stored, StoreFailed
@@ -13,6 +13,7 @@ from clawproto.instant import Instant
 from clawproto.policy import Policy
 from clawproto.results import RefreshFailed
 from clawproto.session import step
+from clawproto.timing import save_backoff_ms
 from clawproto.tokens_state import Cleanup, TokenState
 from tests.core.harness import IDENTITY, REFUSED, T0, Bench, credentials, emitted, jwt, of, pair, rotated
 
@@ -164,3 +165,95 @@ def test_a_refusal_that_does_not_end_the_session_was_an_answer(readable: bool) -
     outcome = bench.results[command]
     assert isinstance(outcome, RefreshFailed) and outcome.sent
     assert not bench.state.tokens.unknown and bench.state.tokens.lost_until is None
+
+
+@pytest.mark.rule("OUT-1", "OUT-2", "OUT-5")
+def test_after_a_logout_nothing_is_left_but_who_this_was() -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    bench.fail(sent=True)  # leaves doubts, and a failure
+    bench.pass_time(POLICY.refresh_floor_ms)
+    bench.refresh()
+    bench.store.held = True
+    bench.reply(REFUSED)
+    bench.release()
+    tokens = bench.state.tokens
+    assert tokens.status == "logged-out" and tokens.last_error is not None and not tokens.armed
+    assert (tokens.times, tokens.lost_until, tokens.unknown, tokens.failures, tokens.cleanup) == (
+        None,
+        None,
+        False,
+        0,
+        None,
+    )
+    assert tokens.credentials is not None and tokens.credentials.tokens is None
+
+
+@pytest.mark.rule("OUT-6", "OUT-2")
+def test_the_cleaning_up_is_repeated_with_the_backoff_of_saves() -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    bench.store.held = True
+    bench.reply(REFUSED)
+    bench.step(Reloaded(bench.waiting.pop().operation, credentials()))
+    bench.step(StoreFailed(bench.waiting.pop().operation, "disk full"))
+    for failures in range(1, 6):
+        cleanup = bench.state.tokens.cleanup
+        assert cleanup is not None and (cleanup.failures, cleanup.operation) == (failures, None)
+        assert cleanup.retry_at == bench.now.mono_ms + save_backoff_ms(failures, POLICY)
+        bench.pass_time(save_backoff_ms(failures, POLICY))
+        (logout,) = of(bench.tick(), Logout)
+        bench.waiting.clear()
+        bench.step(StoreFailed(logout.operation, "disk full"))
+    cleanup = bench.state.tokens.cleanup
+    assert cleanup is not None and cleanup.retry_at is not None
+    bench.pass_time(cleanup.retry_at - bench.now.mono_ms)
+    (logout,) = of(bench.tick(), Logout)
+    bench.step(Stored(logout.operation, 2))
+    assert bench.state.tokens.cleanup is None
+
+
+@pytest.mark.rule("TOK-10", "REF-9")
+def test_a_rotation_is_told_with_its_instants() -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    told = emitted(bench.reply(rotated(jwt("a2", issued_ms=T0 + 1_000))), TokensRotated)
+    times = bench.state.tokens.times
+    assert times is not None and told == [TokensRotated(times.expires_at_ms, times.refresh_at_ms, adopted=False)]
+    opaque = Bench(credentials())
+    opaque.refresh()
+    told = emitted(opaque.reply(rotated("no-claims-at-all")), TokensRotated)
+    times = opaque.state.tokens.times
+    assert told == [
+        TokensRotated(times.expires_at_ms if times else None, times.refresh_at_ms if times else None, False)
+    ]
+
+
+@pytest.mark.rule("OUT-10", "OUT-8")
+def test_a_session_that_needs_credentials_waits_for_nothing_else() -> None:
+    bench = Bench(credentials(pair(jwt("lone"), None)), greet=False)
+    bench.handshake()
+    bench.hello_fail(bench.generation, "authentication failed")
+    tokens = bench.state.tokens
+    assert tokens.status == "needed" and tokens.last_error and not tokens.armed and not tokens.starting
+    assert tokens.lost_until is None and tokens.poll_at == bench.now.mono_ms + (POLICY.credential_poll_ms or 0)
+
+
+@pytest.mark.rule("OUT-7", "OUT-11", "OUT-5")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_logout_elsewhere_leaves_nothing_but_what_the_store_holds(stopped: bool) -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    bench.fail(sent=True)
+    bench.pass_time(POLICY.refresh_floor_ms)
+    bench.store.held = True
+    bench.refresh()
+    if stopped:
+        bench.stop()
+    (recording,) = bench.waiting
+    stored = Credentials(IDENTITY, None, 5, refused="digest")
+    bench.step(StoreConflicted(recording.operation, stored))
+    tokens = bench.state.tokens
+    assert (tokens.status, tokens.credentials, tokens.latch) == ("logged-out", stored, "digest")
+    assert (tokens.times, tokens.unknown, tokens.failures, tokens.lost_until) == (None, False, 0, None)
+    assert (tokens.poll_at is None) is stopped
