@@ -122,6 +122,7 @@ class Judge:
         """Judge all mutants that are wanted."""
         if session.testsfailed:
             raise session.Interrupted(f"{session.testsfailed} files of tests cannot be collected")
+        _forget()  # finds the caches while the collector still tells of them
         gc.freeze()
         clean = self._without_mutants(session.items)
         switch.take_no_notes()
