@@ -185,6 +185,16 @@ def lowered(state: Global, by: int) -> Global:
     )
 
 
+def _expected(operation: Operation, store: Record | None) -> tuple[int, int | None]:
+    """Generation and what it replaces. The store refuses what it has left behind, by whatever number, and then nobody
+    asks for the rest of an operation that is awaited no more."""
+    generation, replaces = operation.generation, operation.replaces
+    expects = generation if operation.kind == "intent" else replaces
+    if operation.number or store is None or expects is None or expects >= store[0]:
+        return generation, replaces
+    return _OUTRUN, None if operation.kind == "intent" else _OUTRUN
+
+
 def renumbered(state: Global) -> Global:
     """The same with pairs numbered in the order in which they are met; those that nobody has any more are forgotten."""
     new: dict[int, int] = {NONE: NONE}
@@ -216,7 +226,7 @@ def renumbered(state: Global) -> Global:
     )
     operations = tuple(
         [
-            Operation(one.number, one.kind, number(one.pair), one.generation, one.replaces, answer(one.answer))
+            Operation(one.number, one.kind, number(one.pair), *_expected(one, store), answer(one.answer))
             for one in state.operations
         ]
     )
