@@ -1,13 +1,15 @@
 """What the clients' methods build, and what they make of results."""
 
 import json
+from collections.abc import Callable
 
 import pytest
+from attrs import evolve
 
 from clawproto import calls, errors, results
-from clawproto.app_events import MessageReceived
+from clawproto.app_events import MessageReceived, MetadataInvalidated, SignalReceived
 from clawproto.credentials import Credentials, Identity, TokenPair
-from clawproto.events import CallRest, Send
+from clawproto.events import CallRest, MarkApplied, Send
 from clawproto.http import HttpAnswer
 from clawproto.results import Result
 from clawproto.secret import Secret
@@ -80,11 +82,20 @@ def test_a_rest_answer_is_read() -> None:
 @pytest.mark.parametrize(
     ("result", "error", "attributes"),
     [
-        (results.SendRejected(CHAT, "m", "bad_request", "why"), errors.SendRejected, {"code": "bad_request"}),
+        (
+            results.SendRejected(CHAT, "m", "bad_request", "why"),
+            errors.SendRejected,
+            {"chat_id": CHAT, "message_id": "m", "code": "bad_request", "reason": "why"},
+        ),
         (results.SendUndecided(CHAT, "m"), errors.SendUndecided, {"message_id": "m", "chat_id": CHAT}),
-        (results.SendGated(CHAT, "not_member", 5), errors.SendGated, {"retry_after_ms": 5}),
-        (results.SendDropped(CHAT, "m"), errors.SendDropped, {"message_id": "m"}),
+        (
+            results.SendGated(CHAT, "not_member", 5),
+            errors.SendGated,
+            {"chat_id": CHAT, "code": "not_member", "retry_after_ms": 5},
+        ),
+        (results.SendDropped(CHAT, "m"), errors.SendDropped, {"chat_id": CHAT, "message_id": "m"}),
         (results.StoppedResult("m", True), errors.SessionClosed, {"message_id": "m", "transmitted": True}),
+        (results.StoppedResult("m", True, True), errors.SessionClosed, {"kept": True}),
         (results.LoggedOutResult(), errors.LoggedOut, {"event": None}),
         (results.NotPaired(), errors.NotPaired, {}),
     ],
@@ -152,3 +163,90 @@ def test_a_result_of_another_command_is_a_defect() -> None:
 def test_no_token_shows_in_what_the_methods_return() -> None:
     assert "the-" not in repr(calls.refreshed_by(results.RefreshSucceeded(TOKENS)))
     assert "the-" not in repr(calls.credentials_of(results.Paired(CREDENTIALS)))
+
+
+def test_a_receipt_is_handed_through() -> None:
+    receipt = results.Receipt(CHAT, "m", 5, "m")
+    assert calls.receipt_of(receipt) is receipt and calls.finished_by(receipt) is receipt
+
+
+def test_whatever_the_caller_says_goes_into_the_command() -> None:
+    hint = {"id": "usr_d", "type": "direct"}
+    send = calls.build_send(3, CHAT, "x", mode="thinking", message_id="msg-2", to=hint)
+    assert send == Send(3, CHAT, ({"kind": "text", "text": "x"},), mode="thinking", message_id="msg-2", to=hint)
+    assert calls.quote(received(""))["reply_preview"] == {
+        "id": "",
+        "nick_name": "",
+        "fragments": [{"kind": "text", "text": "!"}],
+    }
+    picture = evolve(received(""), message=MessagePayload("msg-1", "normal", (MediaFragment("image", "http://x"),), ()))
+    assert calls.quote(picture)["reply_preview"] == {"id": "", "nick_name": "", "fragments": []}
+    body = calls.build_rest(1, "POST", "/", json_body=[1, {"a": "ä", "b": 2}]).body
+    assert body == '[1,{"a":"ä","b":2}]'.encode()
+
+
+@pytest.mark.parametrize(
+    ("result", "text", "carried"),
+    [
+        (results.RestUnauthorized(403, "no"), "HTTP 403: no", {"status": 403}),
+        (results.RestRefused(200, 7, "no", None), "HTTP 200, code 7: no", {"data": None}),
+        (results.RestFailed(True, "reset"), "reset", {"sent": True}),
+    ],
+)
+def test_an_end_of_a_rest_call_keeps_what_was_said(result: Result, text: str, carried: dict[str, object]) -> None:
+    with pytest.raises(errors.RestError) as caught:
+        calls.answer_of(result)
+    assert str(caught.value) == text
+    assert {name: getattr(caught.value, name) for name in carried} == carried
+
+
+def test_what_the_hub_does_not_answer_is_done_or_says_why_not() -> None:
+    calls.done_by(results.Done())
+    with pytest.raises(errors.NotDone, match=r"^why$") as caught:
+        calls.done_by(results.NotDone("offline", "why"))
+    assert caught.value.code == "offline"
+    with pytest.raises(errors.LoggedOut):
+        calls.done_by(results.LoggedOutResult())
+
+
+@pytest.mark.rule("STREAM-1", "STREAM-12")
+def test_the_ends_of_a_stream() -> None:
+    assert calls.opened_by(results.StreamOpened(CHAT, "m")) == "m"
+    rejected = results.SendRejected(CHAT, "m", "bad_request", None)
+    for outcome in calls.opened_by, calls.appended_by, calls.finished_by:
+        with pytest.raises(errors.SendRejected):
+            outcome(rejected)
+    with pytest.raises(TypeError, match="another command"):
+        calls.opened_by(results.Receipt(CHAT, "m", 5, "m"))
+    calls.appended_by(results.Done())
+    assert calls.finished_by(results.StreamEnded(CHAT, "m", True)) is None
+
+
+@pytest.mark.rule("NOTIFY-3", "META-4")
+def test_a_version_is_remembered_for_what_it_is_about() -> None:
+    chat = MetadataInvalidated("cnv_1", "group", ("title",), False, 5, ("/x",))
+    assert calls.build_applied(chat) == MarkApplied("chat", "cnv_1", 5)
+    assert calls.build_applied(evolve(chat, version=None)) is None
+    signal = SignalReceived("friend.added", "u-9", 6, "evt-1", ())
+    assert calls.build_applied(signal) == MarkApplied("entity", "friend.added:u-9", 6)
+    assert calls.build_applied(evolve(signal, entity_id="")) is None
+    assert calls.build_applied(evolve(signal, version=None)) is None
+
+
+@pytest.mark.parametrize(
+    "read", [calls.refreshed_by, calls.credentials_of, calls.done_by, calls.answer_of, calls.receipt_of]
+)
+def test_an_end_of_the_session_ends_everything(read: Callable[[Result], object]) -> None:
+    with pytest.raises(errors.SessionClosed):
+        read(results.StoppedResult())
+    with pytest.raises(TypeError, match="StreamOpened answers another command"):
+        read(results.StreamOpened(CHAT, "m"))
+
+
+def test_what_a_refresh_and_a_pairing_say_is_handed_on() -> None:
+    with pytest.raises(errors.RefreshFailed, match=r"^why$") as failed:
+        calls.refreshed_by(results.RefreshFailed("why", sent=True))
+    assert failed.value.sent is True
+    with pytest.raises(errors.PairRefused, match=r"^why$") as refused:
+        calls.credentials_of(results.PairRefused(7, "yes", "why"))
+    assert (refused.value.code, refused.value.spent) == (7, "yes")

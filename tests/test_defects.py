@@ -7,7 +7,6 @@ import pytest
 
 from tools.defects.__main__ import ROOT, Verdict, broken, copy_tree, examine
 from tools.defects.catalogue import DEFECTS, Defect
-from tools.mutation import TESTS
 
 CORE = ROOT / "clawproto"
 
@@ -50,9 +49,3 @@ def test_the_table_says_who_noticed() -> None:
     assert not other.explored
     assert Verdict(walked, None, "t").row.endswith(f"| {walked.rule} | not noticed | `t` |")
     assert Verdict(other, None, None).row.endswith(f"| {other.rule} | – | not noticed |")
-
-
-def test_every_module_that_can_be_mutated_has_tests_that_are_there() -> None:
-    for module, files in TESTS.items():
-        assert (CORE / f"{module}.py").is_file()
-        assert files and all((ROOT / name).is_file() for name in files)

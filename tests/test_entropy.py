@@ -42,6 +42,14 @@ def test_unit_covers_its_range_evenly() -> None:
         assert 150 < sum(tenth / 10 <= draw < (tenth + 1) / 10 for draw in draws) < 250
 
 
+def test_one_to_512_bits_can_be_drawn() -> None:
+    assert {entropy.bits(SEED, "x", counter, 1) for counter in range(20)} == {0, 1}
+    assert entropy.bits(SEED, "x", 1, 512) >= 2**256
+    for n in (0, 513, -1):
+        with pytest.raises(ValueError, match="512"):
+            entropy.bits(SEED, "x", 1, n)
+
+
 def test_seed_label_and_counter_all_matter() -> None:
     draws = {
         entropy.bits(seed, label, counter, 80)

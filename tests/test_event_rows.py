@@ -1,5 +1,6 @@
 """How events are filed: keys, what counts as the same content, and what is news."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from clawproto.app_events import (
     TypingChanged,
     UnknownEvent,
 )
-from clawproto.event_rows import EventRow, KnownRow, event_row, message_key, storable, verdict
+from clawproto.event_rows import EventRow, KnownRow, event_row, message_key, replaces, storable, verdict
 from clawproto.event_text import event_from_text
 from clawproto.wire.values import (
     Frame,
@@ -99,6 +100,96 @@ def test_nothing_provisional_replaces_a_final_copy() -> None:
 def test_the_digest_of_a_content_is_the_same_in_every_version() -> None:
     """It is in the files of users: with another one every message that comes again would be an update."""
     assert event_row(MESSAGE).content == "90a5ada0c227e9498287cf657338e8e7"
+
+
+@pytest.mark.parametrize(
+    ("event", "row"),
+    [
+        (MESSAGE, ("message_received", '["msg-1"]', None, True, "cnv_1", "msg-1", 5)),
+        (
+            ReactionChanged("cnv_1", "msg-1", "usr_1", "x"),
+            ("reaction_changed", '["msg-1","usr_1"]', None, True, "cnv_1", "msg-1", None),
+        ),
+        (ReadMarkMoved("cnv_1", 100), ("read_mark_moved", '["cnv_1"]', "", True, "cnv_1", None, 100)),
+        (MessageRecalled("cnv_1", "msg-1"), ("message_recalled", '["msg-1"]', "", True, "cnv_1", "msg-1", None)),
+        (
+            MessageDelivered("msg-1", "cnv_1", "usr_1", 7),
+            ("message_delivered", '["msg-1","usr_1"]', "", True, "cnv_1", "msg-1", 7),
+        ),
+        (
+            MessageDelivered("msg-1", "cnv_1", None, None),
+            ("message_delivered", '["msg-1",""]', "", True, "cnv_1", "msg-1", None),
+        ),
+        (
+            SignalReceived("friend.added", "u", 1, "evt-1", ()),
+            ("signal_received", '["evt-1"]', "", True, None, None, None),
+        ),
+        *(
+            (event, (kind, '["r"]', "", True, "cnv_1", None, None))
+            for event, kind in (
+                (PermissionRequested("cnv_1", "r", None, None, None, 5), "permission_requested"),
+                (PermissionDecided("cnv_1", "r", None, "approved", None), "permission_decided"),
+                (PermissionResolved("cnv_1", "r", "allow", None), "permission_resolved"),
+            )
+        ),
+        (
+            UnknownEvent(UNKNOWN, UNKNOWN.payload),
+            ("unknown_event", '["poll.opened","trace-1"]', "", True, "cnv_1", None, 7),
+        ),
+    ],
+)
+def test_what_a_row_says_besides_its_text(event: AppEvent, row: tuple[Any, ...]) -> None:
+    found = event_row(event)
+    kind, key, content, final, chat_id, message_id, at_ms = row
+    assert (found.kind, found.key, found.final, found.chat_id, found.message_id, found.at_ms) == (
+        kind,
+        key,
+        final,
+        chat_id,
+        message_id,
+        at_ms,
+    )
+    assert content is None or found.content == content
+    assert event_from_text(found.text) == event
+
+
+def test_an_event_without_a_key_is_known_by_its_text_and_history_by_its_contents() -> None:
+    typing = event_row(TypingChanged("cnv_1", "usr_1", True))
+    assert (typing.kind, typing.key, typing.final, len(typing.content)) == ("typing_changed", None, True, 32)
+    assert event_from_text(typing.text) == TypingChanged("cnv_1", "usr_1", True)
+    assert typing.content == hashlib.blake2b(typing.text.encode(), digest_size=16).hexdigest()
+    piece = HistoryReceived("k", {"a": 1}, None)
+    row = event_row(piece)
+    assert (row.kind, row.content, row.final) == ("history_received", "", True)
+    assert row.key is not None and len(row.key) == 36 and event_from_text(row.text) == piece
+
+
+@pytest.mark.rule("READ-4")
+@pytest.mark.parametrize(
+    ("before", "now", "word"), [(None, None, "same"), (None, 1, "changed"), (1, None, "older"), (0, None, "same")]
+)
+def test_a_mark_without_an_instant_is_the_lowest(before: int | None, now: int | None, word: str) -> None:
+    row = evolve(event_row(ReadMarkMoved("cnv_1", 1)), at_ms=now)
+    assert verdict(row, KnownRow("", True, before)) == word
+
+
+def test_a_key_is_the_same_in_every_version() -> None:
+    """It is in the files of users, too."""
+    reaction = event_row(ReactionChanged("cnv_1", "msg-1", "usr_1", "👍"))
+    assert (message_key("msg-1"), reaction.key) == ('["msg-1"]', '["msg-1","usr_1"]')
+    assert reaction.final
+
+
+@pytest.mark.rule("STREAM-14", "RECALL-1", "READ-4")
+def test_which_of_two_events_a_row_holds_in_the_end() -> None:
+    recall, provisional = MessageRecalled("cnv_1", "msg-1"), with_message(stream_merged=True)
+    other = with_message(fragments=(TextFragment("ho"),))
+    replaced: list[tuple[AppEvent, AppEvent]] = [(recall, MESSAGE), (other, MESSAGE), (MESSAGE, provisional)]
+    kept: list[tuple[AppEvent, AppEvent]] = [(MESSAGE, recall), (MESSAGE, MESSAGE), (provisional, MESSAGE)]
+    assert all(replaces(later, earlier) for later, earlier in replaced)
+    assert not any(replaces(later, earlier) for later, earlier in kept)
+    assert replaces(ReadMarkMoved("cnv_1", 2), ReadMarkMoved("cnv_1", 1))
+    assert not replaces(ReadMarkMoved("cnv_1", 1), ReadMarkMoved("cnv_1", 2))
 
 
 @pytest.mark.rule("RX-3")

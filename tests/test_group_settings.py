@@ -51,3 +51,18 @@ def test_rows_are_read_tolerantly() -> None:
     ]
     found = read_group_settings({"settings": rows})
     assert found == {"cnv_2": GroupSettings("cnv_2"), "cnv_1": GroupSettings("cnv_1", True, "mention", 5, 3)}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "muted"),
+    [(None, None, True), (None, 0, True), (0, None, True), (1, None, False), (None, 1, True)],
+)
+def test_no_version_is_the_lowest_and_of_equal_ones_the_later_row_stands(
+    first: int | None, second: int | None, muted: bool
+) -> None:
+    rows: list[Json] = [
+        {"conversation_id": "c", "version": first},
+        {"conversation_id": "c", "version": second, "muted": True},
+    ]
+    found = read_group_settings({"settings": rows})
+    assert found is not None and found["c"].muted is muted

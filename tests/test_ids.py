@@ -89,6 +89,11 @@ def test_a_full_tail_carries_into_the_time() -> None:
     assert state == IdState(4, 1_001, 0)
 
 
+def test_the_last_millisecond_is_used_to_its_end() -> None:
+    _, ulid = next_ulid(IdState(3, 2**48 - 1, 2**80 - 2), SEED, 0)
+    assert number(ulid) == 2**128 - 1
+
+
 def test_nothing_is_left_after_the_last_ulid() -> None:
     with pytest.raises(OverflowError, match=r"^no ULID is left$"):
         next_ulid(IdState(3, 2**48 - 1, 2**80 - 1), SEED, 0)

@@ -8,6 +8,7 @@ from clawproto.json_types import Json
 from clawproto.media import (
     RETENTION_MS,
     UPLOAD_LIMIT,
+    UPLOAD_TIMEOUT_MS,
     build_upload,
     check_size,
     download_address,
@@ -42,6 +43,23 @@ def test_the_body_of_an_upload() -> None:
     assert (body.source, body.size, len(body)) == (3, 5, len(body.head) + 5 + len(body.tail))
     assert (command.command, command.method, command.path) == (7, "POST", "/media/upload")
     assert command.content_type == "multipart/form-data; boundary=b0"
+    assert command.timeout_ms == UPLOAD_TIMEOUT_MS and command.auth_codes == (40101,)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("a\0b", "ab"),
+        ("\ud800.png", "?.png"),
+        ("", "file"),
+        ("\0", "file"),
+        ('X"\r\nX', "X%22%0D%0AX"),
+        ("ä.png", "ä.png"),
+    ],
+)
+def test_a_file_name_is_made_harmless(name: str, sent: str) -> None:
+    body = build_upload(1, 1, 1, name, None, "b0").body
+    assert isinstance(body, FileBody) and f'filename="{sent}"'.encode() in body.head
 
 
 @pytest.mark.parametrize("name", ['a"\r\nX: y', "a\0b", "\ud800.png", "", '"; filename="x'])
@@ -85,7 +103,9 @@ def test_the_code_decides_and_not_the_status() -> None:
     for status, code in ((400, 40001), (400, 40002), (415, 41501), (500, 50001), (503, 50301)):
         refusal = refusal_of(status, code, "text")
         assert isinstance(refusal, errors.UploadFailed) and refusal.code == code
-    assert isinstance(refusal_of(413, None, ""), errors.MediaTooLarge), "a proxy that knows no codes"
+    proxy = refusal_of(413, None, "")
+    assert isinstance(proxy, errors.MediaTooLarge), "a proxy that knows no codes"
+    assert (proxy.size, proxy.limit) == (None, UPLOAD_LIMIT)
     assert str(refusal_of(502, None, "")) == "HTTP 502"
 
 
@@ -167,3 +187,15 @@ def test_public_addresses(address: str) -> None:
 )
 def test_addresses_that_are_none_of_a_peers_business(address: str) -> None:
     assert not is_public(address)
+
+
+@pytest.mark.parametrize(("client", "public"), [("f7f7:f7f7", True), ("f5ff:fffe", False)])
+def test_a_tunnelled_address_is_that_of_the_client(client: str, public: bool) -> None:
+    """Teredo: 8.8.8.8 and 10.0.0.1, with all bits turned."""
+    assert is_public(f"2001:0:4136:e378:8000:63bf:{client}") is public
+
+
+def test_the_port_of_an_origin_is_that_of_its_scheme() -> None:
+    assert origin_of(download_address("http://h/x")) == ("http", "h", 80)
+    assert origin_of(download_address("https://h/x")) == ("https", "h", 443)
+    assert origin_of(download_address("http://h:443/x")) == ("http", "h", 443)

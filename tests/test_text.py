@@ -60,6 +60,83 @@ def test_lines_come_before_sentences_and_sentences_before_words() -> None:
     assert all(part.split() == ["word"] * len(part.split()) for part in parts)
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        # what fits to the last character stays together
+        (f"{'a' * 30}\n{'c' * 33}", (f"{'a' * 30}\n{'c' * 33}",)),
+        (f"{'a' * 30}\n{'c' * 34}", ("a" * 30, "c" * 34)),
+        (f"{'a' * 30}\n\n{'b' * 32}\n{'c' * 9}", (f"{'a' * 30}\n\n{'b' * 32}", "c" * 9)),
+        (f"{'w' * 64}\nz", ("w" * 64, "z")),
+        ("w" * 130, ("w" * 64, "w" * 64, "ww")),
+        # a paragraph's end is a better place than a line's, unless it is in the first half
+        (f"{'p' * 40}\n\n{'q' * 20}\n{'r' * 30}", ("p" * 40, f"{'q' * 20}\n{'r' * 30}")),
+        (f"{'p' * 31}\n\n{'q' * 20}\n{'r' * 40}", ("p" * 31, f"{'q' * 20}\n{'r' * 40}")),
+        (f"{'p' * 20}\n\n{'q' * 20}\n{'r' * 40}", (f"{'p' * 20}\n\n{'q' * 20}", "r" * 40)),
+        # so is a sentence's end, unless it is in the first half
+        (f"{'x' * 31}. {'y' * 60}", (f"{'x' * 31}. ", "y" * 60)),
+        (f"{'x' * 30}. {'y' * 60}", (f"{'x' * 30}. {'y' * 32}", "y" * 28)),
+        # white space is no part, and none is left at the beginning of one
+        (" " * 70, ()),
+        ("\n" * 70 + "x", ("x",)),
+        (f"x{' ' * 70}y", (f"x{' ' * 63}", "y")),
+        # a code block: opened and closed in every part, all of which are full
+        (f"```py\n{'c' * 150}\n```\nafter", (f"```py\n{'c' * 54}\n```",) * 2 + (f"```py\n{'c' * 42}\n```\nafter",)),
+        (f"intro\n```py\n{'d' * 60}\n```", (f"intro\n```py\n{'d' * 48}\n```", f"```py\n{'d' * 12}\n```")),
+        (f"{'k' * 50}\n```py\n{'d' * 50}\n```\nend", ("k" * 50, f"```py\n{'d' * 50}\n```\nend")),
+        (
+            f"```py\n{'c = 1' + chr(10)}" + "c = 1\n" * 10 + "```",
+            ("```py\n" + "c = 1\n" * 9 + "```", "```py\nc = 1\nc = 1\n```"),
+        ),
+        # what people see as one character
+        ("🇩🇪" * 40, ("🇩🇪" * 32, "🇩🇪" * 8)),
+        ("👩\u200d👩\u200d👧" * 13, ("👩\u200d👩\u200d👧" * 12, "👩\u200d👩\u200d👧")),
+    ],
+)
+def test_where_a_text_is_cut(text: str, parts: tuple[str, ...]) -> None:
+    assert split_text(text, 64) == parts
+
+
+@pytest.mark.parametrize(
+    "cluster", ["👍🏻", "👍🏿", "🇦🇦", "🇿🇿", "a\u20dd", "a\u0488", "a\u0903", "a\u034f", "a\ufe0e", "a\ufe0f", "1\u20e3"]
+)
+def test_the_first_and_the_last_of_what_joins(cluster: str) -> None:
+    for shift in 0, 1:
+        parts = split_text("x" * shift + cluster * 70, 64)
+        assert len(parts) > 1 and not any(part.lstrip("x").replace(cluster, "") for part in parts)
+
+
+def test_a_block_whose_first_line_takes_more_than_half_of_a_part_is_no_block() -> None:
+    longest = "```" + "a" * 24  # it and its end: 32 characters with their line ends
+    code = "c" * 32
+    assert split_text(f"{longest}\n{code * 2}\n```", 64) == (f"{longest}\n{code}\n```",) * 2
+    assert not split_text(f"{longest}a\n{code * 2}\n```", 64)[1].startswith("```a")
+
+
+def test_a_block_ends_with_marks_of_its_kind_only() -> None:
+    code = "c\n" * 40
+    parts = split_text(f"```\n~~~\n{code}~~~\n`~`\n```\n{code}", 64)
+    assert all(map(is_balanced, parts)) and parts[1].startswith("```\n") and parts[-1].startswith("c")
+
+
+def test_a_line_end_of_another_kind_is_part_of_the_line() -> None:
+    parts = split_text("```py\r\n" + "c = 1\r\n" * 20 + "```\r\nend", 64)
+    assert all(map(is_balanced, parts)) and parts[1].startswith("```py\r\nc = 1\r\n") and parts[-1].endswith("end")
+
+
+def test_a_cut_before_a_tab_keeps_the_tab() -> None:
+    assert split_text("w" * 64 + "\tz", 64) == ("w" * 64, "\tz")
+
+
+def test_what_a_part_begins_and_ends_with_stays() -> None:
+    assert split_text("X" * 40 + "\n" + "X" * 40, 64) == ("X" * 40, "X" * 40)
+
+
+def test_a_short_text_keeps_its_blanks_but_no_lines_around_it() -> None:
+    assert split_text("\n\n  two words \n") == ("  two words ",)
+    assert split_text("X\n") == ("X",)
+
+
 def test_a_code_block_is_closed_and_opened_again() -> None:
     code = "\n".join(f"line {number}" for number in range(30))
     parts = split_text(f"Look:\n\n```python\n{code}\n```\n\nThat was it.", 120)

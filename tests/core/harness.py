@@ -64,6 +64,7 @@ from clawproto.secret import Secret
 from clawproto.session import Session, step
 from clawproto.state import State
 from clawproto.testing.invariants import History, check
+from tests.core.declared_types import mistyped
 
 T0 = 1_790_000_000_000  # wall clock at the start of every bench
 MONO = 7_000_000  # monotonic clock at the start of every bench
@@ -297,6 +298,8 @@ class Bench:
             before = self.state
             self.state, effects = step(before, following, self.now)
             self._check_session(following, effects)
+            for value, known in ((self.state, before), *((effect, None) for effect in effects)):
+                assert (problem := mistyped(value, known)) is None, problem
             self._history = check(
                 self._history, before, following, self.now, effects, self.state, liveness=self.liveness
             )

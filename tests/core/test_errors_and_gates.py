@@ -8,7 +8,7 @@ from clawproto.gates import GateTable
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Receipt, SendGated, SendRejected, SendUndecided
-from tests.core.harness import credentials, emitted, jwt, rotated
+from tests.core.harness import QUIET, credentials, emitted, jwt, rotated
 from tests.core.link_harness import CHAT, OTHER_CHAT, SENDER, LinkBench, closing, message_payload
 
 WINDOW_MS = 600_000
@@ -234,6 +234,13 @@ def test_the_gate_falls_after_six_hundred_seconds_to_the_millisecond() -> None:
 
 
 @pytest.mark.rule("ERR-14")
+def test_an_idle_session_wakes_up_for_the_end_of_the_window() -> None:
+    bench = gated_bench(policy=QUIET)
+    assert not emitted(bench.run_for(WINDOW_MS - 1), ChatUngated)
+    assert emitted(bench.run_for(1), ChatUngated) == [ChatUngated(CHAT)]
+
+
+@pytest.mark.rule("ERR-14")
 def test_at_the_end_of_the_window_the_gate_is_open_although_no_timer_ran() -> None:
     bench = gated_bench()
     bench.pass_time(WINDOW_MS)
@@ -274,6 +281,23 @@ def test_any_downlink_of_the_chat_but_an_error_opens_the_gate(event: str, payloa
     effects = bench.down(event, payload, chat_id=CHAT, sender=SENDER)
     assert emitted(effects, ChatUngated) == [ChatUngated(CHAT)]
     assert not is_gated(bench) and may_type(bench)
+
+
+@pytest.mark.rule("ERR-12", "ERR-17")
+def test_evidence_of_life_of_one_chat_leaves_the_gates_of_others_alone() -> None:
+    bench = gated_bench()
+    third = f"{CHAT}3"
+    for number, chat_id in enumerate((OTHER_CHAT, third)):
+        dissolved: dict[str, Json] = {
+            "type": "conversation.dissolved",
+            "entity_id": chat_id,
+            "event_id": f"evt-{number}",
+        }
+        bench.down("notify.signal", dissolved)
+    bench.message("msg-1", chat_id=third)
+    assert may_type(bench, third) and not may_type(bench, OTHER_CHAT) and is_gated(bench)
+    bench.message("msg-2", chat_id=CHAT)
+    assert may_type(bench) and not is_gated(bench) and not may_type(bench, OTHER_CHAT)
 
 
 @pytest.mark.rule("ERR-16")

@@ -22,6 +22,7 @@ from clawproto.persistent import IntMap, StrMap
 from clawproto.policy import DAY_MS
 from clawproto.redaction import Redactor
 from clawproto.replay import Difference, Journal, read, replay
+from clawproto.secret import Secret
 from clawproto.session import step
 from clawproto.state import State
 from clawproto.state_hash import StateHasher, schema
@@ -305,6 +306,21 @@ def test_values_of_different_types_have_different_digests() -> None:
         *(Tick(), Start(), Instant(1, 2), Instant(2, 1), (1, 2), (12,), ("ab", "c"), ("a", "bc")),
     ]
     assert len({hasher.value(value) for value in values}) == len(values)
+
+
+def test_whatever_is_in_a_state_can_be_hashed() -> None:
+    hasher = StateHasher(Redactor())
+    halves, secrets = ("a\ud800", "a\ud801", "a"), (Secret("t\ud800"), Secret("t\ud801"), "t")
+    strangers: tuple[object, ...] = (object(), range(3), b"\xff", b"\xfe")
+    values = (*halves, *secrets, *strangers)
+    assert len({hasher.value(value) for value in values}) == len(values)
+    assert hasher.value(object()) == hasher.value(object()), "a stranger is known by its type"
+
+
+def test_a_digest_is_the_same_in_every_version_and_on_every_platform() -> None:
+    hasher = StateHasher(Redactor())
+    assert hasher.value((None, True, 1, 1.5, "a", b"a", {"b": [1], "a": ()})) == "fb1abc0999fe6c31ee344c1f1d393408"
+    assert hasher.value((Instant(1, 2), Secret("token"), range(3))) == "f0d1f220c9a7ec43128682b65624d513"
 
 
 def test_maps_of_any_size_are_hashed_by_their_contents() -> None:

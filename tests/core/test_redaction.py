@@ -15,7 +15,7 @@ from clawproto.journal_encoding import Encoder, decode
 from clawproto.jwt import read_claims
 from clawproto.redaction import BLANK, Redactor, redacted_token
 from clawproto.rest_format import classify_refresh, refresh_request
-from clawproto.results import RestSucceeded
+from clawproto.results import RestRefused, RestSucceeded
 from clawproto.secret import Secret
 from clawproto.testing import strategies as claw
 from tests.core.harness import IDENTITY, answer, jwt, rotated
@@ -105,6 +105,149 @@ def test_no_secret_is_shown(value: object) -> None:
     shown = told(value)
     assert not any(secret in shown for secret in SECRETS), shown
     assert "lab-01" in shown or type(value) is not Pair
+
+
+OPAQUE = "opaque-token-without-claims"
+STAND_IN = f"redacted-{Secret(OPAQUE).digest}"
+
+
+def claims_of(stand_in: str) -> str:
+    """The middle part, as it was written."""
+    middle = stand_in.split(".")[1]
+    assert "=" not in middle
+    return base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)).decode()
+
+
+def test_a_stand_in_is_made_of_the_digest_and_of_claims_that_are_there() -> None:
+    assert redacted_token(OPAQUE) == STAND_IN
+    assert redacted_token(STAND_IN) == STAND_IN and redacted_token(" ") == " "
+    full = redacted_token(jwt("a1", issued_ms=1_000, expires_ms=5_000, sub="ü-1"))
+    assert claims_of(full) == '{"exp":5,"iat":1,"sub":"ü-1"}'
+    assert claims_of(redacted_token(jwt("a1", issued_ms=None, expires_ms=5_000))) == '{"exp":5}'
+
+
+@pytest.mark.parametrize(
+    ("value", "redacted"),
+    [
+        (Secret(OPAQUE), Secret(STAND_IN)),
+        (
+            SendFrame(1, f'{{"event":"connect","payload":{{"token":"{OPAQUE}"}}}}', "connect"),
+            SendFrame(1, f'{{"event":"connect","payload":{{"token":"{STAND_IN}"}}}}', "connect"),
+        ),
+        (SendFrame(1, f'{{"token":"{OPAQUE}"}}', "ping"), SendFrame(1, f'{{"token":"{OPAQUE}"}}', "ping")),
+        (
+            HttpRequest(
+                "GET",
+                f"https://h/x?a=b&token={OPAQUE}&SIG=1#f",
+                (
+                    ("Authorization", f"Bearer {OPAQUE}"),
+                    ("Proxy-Authorization", OPAQUE),
+                    ("X-Api-Key", "k"),
+                    ("x-auth-token", "k"),
+                    ("Cookie", "k"),
+                    ("Set-Cookie", "k"),
+                    ("Date", "now"),
+                ),
+            ),
+            HttpRequest(
+                "GET",
+                "https://h/x?a=b&token=redacted&SIG=redacted#f",
+                (
+                    ("Authorization", f"Bearer {STAND_IN}"),
+                    ("Proxy-Authorization", STAND_IN),
+                    ("X-Api-Key", "redacted"),
+                    ("x-auth-token", "redacted"),
+                    ("Cookie", "redacted"),
+                    ("Set-Cookie", "redacted"),
+                    ("Date", "now"),
+                ),
+            ),
+        ),
+        (
+            HttpRequest(
+                "POST", "https://h/v1/agents/connect", (), b'{"code":"CODE2345","ticket":"' + OPAQUE.encode() + b'"}'
+            ),
+            HttpRequest(
+                "POST", "https://h/v1/agents/connect", (), b'{"code":"redacted","ticket":"' + STAND_IN.encode() + b'"}'
+            ),
+        ),
+        (
+            HttpRequest("POST", "https://h/v1/x", (), b'{"code":"CODE2345"}'),
+            HttpRequest("POST", "https://h/v1/x", (), b'{"code":"CODE2345"}'),
+        ),
+        (
+            CallRest(1, "POST", f"/v1/agents/connect?code={OPAQUE}", b'{"code":" "}'),
+            CallRest(1, "POST", "/v1/agents/connect?code=redacted", b'{"code":" "}'),
+        ),
+        (
+            HttpAnswer(200, (("set-cookie", OPAQUE), ("date", "now")), b'\xff{"secret":"' + OPAQUE.encode() + b'"}'),
+            HttpAnswer(
+                200, (("set-cookie", "redacted"), ("date", "now")), b'\xff{"secret":"' + STAND_IN.encode() + b'"}'
+            ),
+        ),
+        (
+            HttpAnswer(200, (), b'{"x":[{"p\\u0061ssword":"' + OPAQUE.encode() + b'","n":1}]}'),
+            HttpAnswer(200, (), b'{"x":[{"password":"' + STAND_IN.encode() + b'","n":1}]}'),
+        ),
+        (HttpAnswer(200, (), b'{"x":"\\u00e4","n":[1.50]}'), HttpAnswer(200, (), b'{"x":"\\u00e4","n":[1.50]}')),
+        (HttpAnswer(200, (), b'{"x":"\\u00e4"'), HttpAnswer(200, (), b'{"x":"\\u00e4"')),
+        (Pair(1, " CODE2345 ", "https://h", "d"), Pair(1, " redacted ", "https://h", "d")),
+        (Pair(1, "  ", "https://h", "d"), Pair(1, "  ", "https://h", "d")),
+        (Pair(1, "redacted", "https://h", "d"), Pair(1, "redacted", "https://h", "d")),
+        (RestRefused(400, 7, "no", None), RestRefused(400, 7, "no", None)),
+        (
+            RestRefused(400, 7, "no", f'{{"id_token":"{OPAQUE}"}}'),
+            RestRefused(400, 7, "no", f'{{"id_token":"{STAND_IN}"}}'),
+        ),
+        (
+            RestSucceeded(f'{{"token":"{OPAQUE}"}}', HttpAnswer(200)),
+            RestSucceeded(f'{{"token":"{STAND_IN}"}}', HttpAnswer(200)),
+        ),
+        (OpenFailed(1, OPAQUE), OpenFailed(1, OPAQUE)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_a_value_looks_like_without_its_secrets(value: object, redacted: object) -> None:
+    found = Redactor().value(value)
+    assert found == redacted
+    assert Redactor().value(found) == found, "a second time changes nothing"
+
+
+def test_a_secret_is_found_however_it_is_written() -> None:
+    def body_of(body: bytes, path: str = "/v1/agents/connect") -> bytes:
+        redacted = Redactor().value(CallRest(1, "POST", path, body))
+        assert isinstance(redacted, CallRest) and isinstance(redacted.body, bytes)
+        return redacted.body
+
+    assert (
+        body_of(b'{"c\\u006fde":"CODE2345","n":[{"c\\u006fde":"X"}]}')
+        == b'{"code":"redacted","n":[{"code":"redacted"}]}'
+    )
+    assert body_of(b'{"c\\u006fde":"CODE2345"}', "/v1/x") == b'{"c\\u006fde":"CODE2345"}'
+    assert body_of(b'{"code":"CODE2345"}', "/v1/x") == b'{"code":"CODE2345"}'
+    assert body_of(b'{"code":"CODE2345"}') == b'{"code":"redacted"}'
+    odd = "a" + chr(92) + "xyz-and-more"
+    assert body_of(f'{{"token":"{odd}"}}'.encode()) == f'{{"token":"{redacted_token(odd)}"}}'.encode()
+    lines = "a\nb-and-more"
+    assert body_of(f'{{"token":"{lines}"}}'.encode()) == f'{{"token":"{redacted_token(lines)}"}}'.encode()
+    untouched = b'{"t\\u006fken":5,"x":"\\u00e4"}'
+    assert body_of(untouched) == untouched
+
+
+def test_a_short_code_is_not_looked_for_in_other_texts_and_a_longer_one_is() -> None:
+    redactor = Redactor()
+    redactor.value(Pair(1, "ABCDE", "https://h", "d"))
+    redactor.value(Pair(1, "ABCDEF", "https://h", "d"))
+    assert redactor.text("ABCDE ABCDEF") == "ABCDE redacted"
+    redactor.value(HttpRequest("POST", "https://h/v1/agents/connect", (), b'{"code":" GHIJKL "}'))
+    assert redactor.text("GHIJKL") == "redacted"
+
+
+def test_the_last_64_secrets_are_looked_for() -> None:
+    redactor = Redactor()
+    for number in range(65):
+        redactor.token(f"secret-{number:02}")
+    assert redactor.text("secret-00") == "secret-00" and redactor.text("secret-01") == redacted_token("secret-01")
 
 
 def test_everything_else_in_a_body_stays_to_the_letter() -> None:

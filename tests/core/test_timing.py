@@ -345,3 +345,8 @@ def test_a_leap_second_is_one_and_a_sixtieth_minute_is_none() -> None:
     assert http_date_ms("Sat, 31 Dec 2016 23:59:60 GMT") == http_date_ms("Sun, 01 Jan 2017 00:00:00 GMT")
     assert http_date_ms("Sat, 31 Dec 2016 23:59:61 GMT") is None
     assert http_date_ms("Sat, 31 Dec 2016 23:60:00 GMT") is None
+
+
+@pytest.mark.rule("CLOSE-2")
+def test_without_a_floor_nothing_is_added() -> None:
+    assert reconnect_delay_ms(1, 0.0, Policy(reconnect_first_ms=0, reconnect_jitter=0.0)) == 0

@@ -245,6 +245,12 @@ def test_without_a_refresh_token_calls_are_skipped(refresh: str | None) -> None:
     assert bench.state.tokens.last_attempt is None
 
 
+@pytest.mark.rule("REF-13", "OUT-8")
+def test_without_any_credentials_calls_are_skipped() -> None:
+    bench = Bench(None)
+    assert bench.results[bench.refresh()] == RefreshSkipped("no-refresh-token")
+
+
 @pytest.mark.rule("REF-13", "D-48")
 def test_the_first_guard_that_hits_decides() -> None:
     """Floor before the missing token; in flight before everything but stopped."""

@@ -35,7 +35,8 @@ def test_loaded_while_the_intent_is_recorded_no_request_leaves() -> None:
     bench.load(credentials(OTHER, generation=1, base_url="https://elsewhere.example"))
     bench.release()
     assert bench.all(RequestRefresh) == [], "the old refresh token would have gone to another server"
-    assert isinstance(bench.results[command], RefreshFailed)
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and not outcome.sent
     assert bench.access == jwt("b1")
 
 
@@ -68,7 +69,8 @@ def test_a_refusal_of_a_pair_that_has_been_replaced_is_transient() -> None:
     bench.load(bench.store.rotate(OTHER))
     effects = bench.reply(REFUSED)
     assert of(effects, Reload) == [] and bench.all(Logout) == []
-    assert isinstance(bench.results[command], RefreshFailed)
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and outcome.sent, "it has been answered"
     assert bench.tokens == OTHER
 
 
@@ -404,6 +406,25 @@ def test_the_pair_in_force_is_no_news() -> None:
     assert bench.state == before, "neither Retry-After nor jitter nor backoff start anew"
 
 
+@pytest.mark.rule("OUT-8")
+def test_the_same_pair_under_another_number_is_taken_up_silently() -> None:
+    bench = Bench(credentials())
+    renumbered = credentials(generation=7)
+    assert bench.load(renumbered) == ()
+    assert bench.state.tokens.credentials == renumbered
+    bench.store.record = renumbered
+    bench.refresh()
+    assert bench.all(RecordIntent)[-1].intent.generation == 7
+
+
+@pytest.mark.rule("OUT-8")
+def test_a_record_without_tokens_is_not_loaded() -> None:
+    bench = Bench(credentials())
+    before = bench.state
+    assert bench.load(evolve(credentials(generation=7), tokens=None)) == ()
+    assert bench.state == before
+
+
 @pytest.mark.rule("TOK-10")
 def test_the_same_access_token_keeps_its_instant() -> None:
     bench = Bench(credentials())
@@ -498,6 +519,16 @@ def test_rejected_without_a_refresh_token_nothing_is_cleared() -> None:
     bench.run_for(600_000)
     assert len(bench.all(Open)) == opened
     assert len(bench.told(CredentialsNeeded)) == 1
+
+
+@pytest.mark.rule("OUT-10", "REF-23")
+def test_the_rejection_of_a_token_that_was_replaced_meanwhile_asks_for_nothing() -> None:
+    bench = Bench(LONE, greet=False)
+    bench.handshake()
+    socket = bench.generation
+    bench.load(credentials(pair(jwt("lone-2"), None), generation=2))
+    bench.hello_fail(socket, "authentication failed")
+    assert bench.told(CredentialsNeeded) == [] and bench.state.tokens.status == "usable"
 
 
 @pytest.mark.rule("OUT-10", "REF-23")

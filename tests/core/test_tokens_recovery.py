@@ -27,6 +27,7 @@ from tests.core.harness import (
     rotated,
     verdict,
 )
+from tests.core.link_harness import LinkBench
 
 NO_FLOOR = evolve(QUIET, refresh_floor_ms=0)
 
@@ -46,6 +47,16 @@ def test_the_outcome_tells_whether_the_request_may_have_arrived(sent: bool) -> N
     bench.fail(sent=sent)
     outcome = bench.results[command]
     assert isinstance(outcome, RefreshFailed) and outcome.sent is sent
+
+
+@pytest.mark.rule("REF-43")
+@pytest.mark.parametrize("reply", [answer(b"", 503), answer({"code": 1}), answer(b"<html>")])
+def test_whatever_was_answered_has_arrived(reply: HttpAnswer) -> None:
+    bench, command = asked()
+    bench.reply(reply)
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and outcome.sent
+    assert outcome.text == bench.state.tokens.last_error
 
 
 @pytest.mark.rule("REF-44", "REF-43")
@@ -349,6 +360,19 @@ def test_a_wrong_clock_is_corrected_for_by_the_challenge(skew: int) -> None:
     assert [told.offset_ms for told in bench.told(ClockSkewed)] == [-skew], "once"
     bench.run_until(RecordIntent)
     assert abs(bench.now.wall_ms - skew - T0 - 38 * HOUR_MS) <= 5 * 60_000
+
+
+@pytest.mark.rule("TOK-20")
+def test_an_estimate_near_the_one_in_force_changes_nothing() -> None:
+    from clawproto.app_events import ClockSkewed
+
+    bench = LinkBench(policy=QUIET)
+    bench.hub_offset = 2 * HOUR_MS
+    bench.reconnect()
+    bench.hub_offset += 1_000
+    bench.reconnect()
+    assert [told.offset_ms for told in bench.told(ClockSkewed)] == [2 * HOUR_MS]
+    assert bench.state.tokens.offset == 2 * HOUR_MS
 
 
 @pytest.mark.rule("TOK-20")

@@ -4,10 +4,10 @@ import pytest
 
 from clawproto.app_events import LoggedOut, Misconfigured, SaveAlarm, SaveRecovered
 from clawproto.effects import Open, Persist, RequestHttp, RequestRefresh, Swap
-from clawproto.events import Closed, Reloaded, StoreFailed
+from clawproto.events import Closed, Reloaded, StoreConflicted, StoreFailed
 from clawproto.policy import HOUR_MS, Policy
 from clawproto.results import RefreshFailed, RefreshSkipped, RefreshSucceeded, RestSucceeded, RestUnauthorized
-from tests.core.harness import QUIET, T0, Bench, answer, credentials, heart, jwt, names, of, rotated, verdict
+from tests.core.harness import QUIET, T0, Bench, answer, credentials, emitted, heart, jwt, names, of, rotated, verdict
 
 NEW = jwt("a2", issued_ms=T0 + 1_000)
 
@@ -155,3 +155,16 @@ def test_reports_out_of_order_do_not_disturb_a_held_pair() -> None:
         assert bench.step(late) == ()
     assert bench.state == before
     assert bench.told(LoggedOut) == []
+
+
+@pytest.mark.rule("REF-46", "REF-49")
+def test_a_store_that_refuses_the_very_generation_that_it_holds_is_unwritable() -> None:
+    bench = Bench(credentials())
+    bench.store.held = True
+    command = bench.refresh()
+    (recording,) = bench.waiting
+    effects = bench.step(StoreConflicted(recording.operation, credentials()))
+    assert [told.code for told in emitted(effects, Misconfigured)] == ["store-unwritable"]
+    assert of(effects, RequestRefresh) == []
+    outcome = bench.results[command]
+    assert isinstance(outcome, RefreshFailed) and outcome.text and not outcome.sent

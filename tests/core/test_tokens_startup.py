@@ -83,11 +83,14 @@ def test_skipped_for_the_floor_then_connect_and_refresh_when_it_ends() -> None:
 @pytest.mark.parametrize("device", ["", "   ", "d" * 129, "é" * 65, "a\nb", " lab"])
 def test_a_device_id_that_cannot_be_sent_is_reported_and_never_ends_the_session(device: str) -> None:
     bench = Bench(credentials(device_id=device), policy=QUIET, liveness=False)
-    first, second = bench.refresh(), bench.refresh()
+    first = bench.refresh()
+    assert len(bench.told(Misconfigured)) == 1, "at once"
+    second = bench.refresh()
     bench.run_for(25 * HOUR_MS)
     assert bench.all(RequestRefresh) == [] and bench.all(RecordIntent) == []
     assert [told.code for told in bench.told(Misconfigured)] == ["blank-device-id"], "once"
-    assert isinstance(bench.results[first], RefreshFailed) and isinstance(bench.results[second], RefreshFailed)
+    problem = bench.state.tokens.last_error
+    assert problem and bench.results[first] == bench.results[second] == RefreshFailed(problem, sent=False)
     assert bench.told(LoggedOut) == []
     assert len(bench.all(Open)) >= 1, "the session goes on as well as it can"
 

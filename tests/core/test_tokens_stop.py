@@ -117,3 +117,27 @@ def test_a_stopped_session_opens_and_asks_nothing_whatever_comes() -> None:
     bench.pass_time(2 * DAY_MS)
     bench.tick()
     assert heart(bench.effects[begin:]) == []
+
+
+@pytest.mark.rule("OUT-8", "REF-32")
+def test_what_the_store_says_after_the_stop_to_a_look_for_credentials_is_not_taken_up() -> None:
+    bench = Bench(None)
+    bench.store.held = True
+    bench.run_for(2_000)
+    assert len(bench.waiting) == 1
+    bench.stop()
+    bench.store.record = credentials()
+    before = bench.state
+    assert bench.release() == ()
+    assert bench.state == before and bench.tokens is None
+    assert is_finished(bench.state) and bench.deadline is None
+
+
+@pytest.mark.rule("OUT-8", "REF-32")
+def test_after_the_stop_nobody_looks_for_credentials() -> None:
+    bench = Bench(None)
+    bench.stop()
+    assert bench.deadline is None
+    bench.store.record = credentials()
+    bench.pass_time(DAY_MS)
+    assert bench.tick() == () and bench.tokens is None

@@ -1,0 +1,1 @@
+"""Mutation testing of the core: mutmut makes the mutants, the test suite judges them."""
