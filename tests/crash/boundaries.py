@@ -131,7 +131,7 @@ class Boundaries:
                 emit(engine, event, delivery, size)
 
         Engine._sort = sorted_in  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
-        Engine._resolve = resolved  # type: ignore[method-assign]  # pyright: ignore[reportPrivateUsage]
+        Engine._resolve = resolved  # type: ignore[method-assign,assignment]  # pyright: ignore[reportPrivateUsage]
         Engine._emit = emitted  # type: ignore[assignment]  # pyright: ignore[reportPrivateUsage]
 
     def _wrap_jobs(self, driver: ModuleType) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -80,7 +80,7 @@ def test_pings_of_the_websocket_are_answered_while_the_inbox_is_full(adapter: As
             store: Any = MemoryStore(peer.credentials())
             async with adapter.connect(store, policy=POLICY, inbox_limit=SMALL) as client:
                 await client.wait_ready()
-                number, session = 0, client
+                number, session = 0, cast("Any", client)
                 while not session._engine.paused:
                     peer.message("x", number)
                     number += 1
