@@ -17,6 +17,7 @@ help:
 	@echo "make soak   ten-minute sessions, hundreds of kills   make lock    renew requirements-dev.lock"
 	@echo "make crash  kills at every step               make explore every state within reach"
 	@echo "make fuzz   a fuzz target                     make simulate a population"
+	@echo "make mutation   small mistakes, one at a time"
 	@echo "make build  wheel and sdist                      make clean   remove what was made"
 
 # Quick when nothing has changed; the script knows when an environment is out of date.
@@ -74,6 +75,10 @@ explore: environment
 .PHONY: fuzz
 fuzz: environment
 	$(BIN)/python -m tests.fuzz $(or $(TARGET),codec) $(ARGS)
+
+.PHONY: mutation
+mutation: environment
+	$(BIN)/python -m tools.mutation $(or $(ARGS),--all)
 
 .PHONY: lock
 lock: environment

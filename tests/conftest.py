@@ -1,5 +1,6 @@
 """What every test file shares: the rule table, the choice of the JSON reader, and the event loops."""
 
+import os
 import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ if TYPE_CHECKING:
     from tests.postgres_server import PostgresServer
 
 # Deadlines would judge the machine. A longer search: --hypothesis-profile=soak.
-hypothesis.settings.register_profile("tests", deadline=None)
+# Where others wait for the verdict (CI) the ways are the same each time; elsewhere every run takes others.
+hypothesis.settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
 hypothesis.settings.register_profile("soak", deadline=None, max_examples=5_000)
 hypothesis.settings.load_profile("tests")
 

@@ -334,7 +334,7 @@ def test_whatever_happens_nobody_owns_twice_and_peace_comes_back(
         member.cut_off = False
         if member.alive and member.paused:
             fleet.resume(member)
-    if not fleet.living:
+    if all(member.leaving for member in fleet.living):
         fleet.join()
     fleet.run(4 * TERM, check)
     assert settled(fleet)

@@ -52,6 +52,7 @@ class Member:
         alive: False: killed.
         paused: a suspended process: what is due waits until it goes on.
         cut_off: it cannot reach the store.
+        leaving: it was told to leave, and will have departed soon.
         running: sessions, with the time at which each began.
     """
 
@@ -60,6 +61,7 @@ class Member:
     alive: bool = True
     paused: bool = False
     cut_off: bool = False
+    leaving: bool = False
     departed: bool = False
     running: dict[str, int] = field(factory=dict[str, int])
     missed: list[Callable[[], None]] = field(factory=list[Callable[[], None]])
@@ -130,6 +132,7 @@ class Fleet:
             what()
 
     def leave(self, member: Member) -> None:
+        member.leaving = True
         self._feed(member, Leave())
 
     def end_session(self, member: Member, account: str, ending: str) -> None:
