@@ -23,6 +23,8 @@ from clawproto_cli.drivers import Client, Driver, DriverName, load_driver, run
 from clawproto_cli.events import words_of
 from clawproto_io import FaultyStore, SqliteStore
 
+FAREWELL = 5.0  # seconds for the last answer before it leaves
+
 
 @frozen
 class Owed:
@@ -167,13 +169,17 @@ class Agent:
         file = None if self._journals is None else self._journals / f"{self.name.lower()}-{self._sessions}.jsonl"
         connecting = driver.connect(self.store, policy=POLICY, client_version="clawproto-demo", journal=file)
         async with connecting as client, anyio.create_task_group() as tasks:
+            silent = anyio.Event()
             tasks.start_soon(self._watch, client)
-            tasks.start_soon(self._talk, client, chat_id)
+            tasks.start_soon(self._talk, client, chat_id, silent)
             async for event in client:
                 self._note(event, client)
                 await client.settle(event)  # it is in the books
                 if self._away:
                     break
+            if self._away:  # whoever gives up in the middle of a send does not learn what became of it
+                with anyio.move_on_after(FAREWELL):
+                    await silent.wait()
             tasks.cancel_scope.cancel()
 
     async def _stay_away(self) -> None:
@@ -192,10 +198,10 @@ class Agent:
             await anyio.sleep(0.1)
         await client.aclose()
 
-    async def _talk(self, client: Client, chat_id: str) -> None:
+    async def _talk(self, client: Client, chat_id: str, silent: anyio.Event) -> None:
         pings = self.tally.pings
         try:
-            while True:
+            while not self._away:
                 if self._owed:
                     await self._send(client, chat_id, self._owed.popleft())
                 elif self._to_answer:
@@ -211,6 +217,8 @@ class Agent:
                     await anyio.sleep(TALK_EVERY)
         except (LoggedOut, SessionClosed):
             pass  # the events tell why
+        finally:
+            silent.set()
 
     async def _answer(self, client: Client, chat_id: str, question: MessageReceived) -> None:
         if question.text.startswith("ping"):
