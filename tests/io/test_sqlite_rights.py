@@ -99,7 +99,7 @@ import os, sys, anyio
 from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.secret import Secret
 from clawproto_io import SqliteStore, StoreError
-import anyio._backends._asyncio, encodings.idna
+import anyio._backends._asyncio, encodings.idna, urllib.parse  # not readable for somebody else, perhaps
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)
