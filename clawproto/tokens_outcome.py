@@ -172,7 +172,13 @@ def needs_credentials(tokens: TokenState, status: Status, text: str, turn: Turn)
     """Nothing can be done before somebody brings credentials; look for them regularly (OUT-8, OUT-10)."""
     turn.emit(CredentialsNeeded(text))
     return evolve(
-        tokens, status=status, armed=False, starting=False, lost_until=None, last_error=text, poll_at=_poll_at(turn)
+        tokens,
+        status=status,
+        armed=False,
+        starting=False,
+        lost_until=None,
+        last_error=text,
+        poll_at=_poll_at(tokens, turn),
     )
 
 
@@ -184,8 +190,6 @@ def logged_out_elsewhere(tokens: TokenState, flight: Flight, stored: Credentials
     turn.signal(LogoutEnded())
     tokens = evolve(tokens, credentials=stored, times=None, latch=stored.refused, unknown=False, failures=0)
     tokens = needs_credentials(tokens, "logged-out", text, turn)
-    if tokens.stopped:
-        tokens = evolve(tokens, poll_at=None)
     return end_flight(tokens, flight, RefreshFailed(text, sent=False), turn)
 
 
@@ -196,14 +200,14 @@ def needs_replacement(tokens: TokenState, turn: Turn) -> TokenState:
     return needs_credentials(tokens, "needed", "the token was rejected and there is no refresh token", turn)
 
 
-def _poll_at(turn: Turn) -> int | None:
+def _poll_at(tokens: TokenState, turn: Turn) -> int | None:
     interval = turn.policy.credential_poll_ms
-    return None if interval is None else turn.mono + interval
+    return None if interval is None or tokens.stopped else turn.mono + interval
 
 
 def polled(tokens: TokenState, event: StoreReport, turn: Turn) -> TokenState:
     """What the store holds while the session waits for credentials. The refused token is not taken back (OUT-9)."""
-    tokens = evolve(tokens, poll_operation=None, poll_at=_poll_at(turn))
+    tokens = evolve(tokens, poll_operation=None, poll_at=_poll_at(tokens, turn))
     found = event.credentials if isinstance(event, Reloaded) else None
     if found is None or found.tokens is None or found.tokens.access.digest in (tokens.latch, found.refused):
         return tokens
@@ -264,7 +268,7 @@ def forgotten(tokens: TokenState, phase: LoggingOut, event: StoreReport, turn: T
         unknown=False,
         failures=0,
         cleanup=cleanup,
-        poll_at=None if tokens.stopped else _poll_at(turn),
+        poll_at=_poll_at(tokens, turn),
         last_error=f"logged out, pairing needed ({text})",
     )
     turn.signal(LogoutEnded())
