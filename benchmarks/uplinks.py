@@ -47,6 +47,14 @@ def _typings() -> list[Send | SetTyping]:
     return [SetTyping(frames.chat(index // 2), index % 2 == 0) for index in range(COUNT)]
 
 
+def _tried(encode: Callable[[Callable[[str], object]], None], count: int) -> tuple[Work, list[str]]:
+    """The work without the frames, and the ``count`` frames that come of it."""
+    texts: list[str] = []
+    encode(texts.append)
+    assert len(texts) == count, "one frame a command"
+    return lambda: encode(len), texts
+
+
 def encoding(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
     """Each command through a session, and the frames that come of it, one a command."""
     state, _ = ready()
@@ -58,10 +66,7 @@ def encoding(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
                 if isinstance(effect, SendFrame):
                     note(effect.text)
 
-    texts: list[str] = []
-    encode(texts.append)
-    assert len(texts) == len(commands), "one frame a command"
-    return lambda: encode(len), texts
+    return _tried(encode, len(commands))
 
 
 def _kept(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
@@ -77,10 +82,7 @@ def _kept(commands: Sequence[Send | SetTyping]) -> tuple[Work, list[str]]:
                 if isinstance(effect, SendFrame):
                     note(effect.text)
 
-    texts: list[str] = []
-    encode(texts.append)
-    assert len(texts) == len(commands), "one frame a command"
-    return lambda: encode(len), texts
+    return _tried(encode, len(commands))
 
 
 def dumping(texts: Sequence[str]) -> Work:

@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -103,14 +104,8 @@ def test_str_maps_are_equal_iff_their_contents_are(one: dict[str, int], other: d
     assert (StrMap.of(one.items()) == StrMap.of(other.items())) is (one == other)
 
 
-@settings(deadline=None)
-@given(st.dictionaries(int_keys, st.integers(0, 2), max_size=60), st.sets(int_keys), st.data())
-def test_many_changes_of_an_int_map_are_as_one_by_one(
-    before: dict[int, int], gone: set[int], data: st.DataObject
-) -> None:
-    fresh = data.draw(st.dictionaries(int_keys, st.integers(0, 2)))
-    gone |= set(data.draw(st.sets(st.sampled_from(sorted(before))))) if before else set()
-    start = IntMap.of(before.items())
+def check_many_changes(start: Any, gone: Iterable[Any], fresh: Mapping[Any, int]) -> None:
+    """All of them at once, against one after the other; and none at all."""
     expected = start
     for key in gone:
         expected = expected.remove(key)
@@ -119,8 +114,19 @@ def test_many_changes_of_an_int_map_are_as_one_by_one(
     after = start.changed(gone, fresh)
     assert after == expected and hash(after) == hash(expected)
     assert list(after.items()) == list(expected.items()) and len(after) == len(expected)
-    assert list(start.items()) == sorted(before.items()), "the old map is a value"
     assert start.changed(set(), {}) is start
+
+
+@settings(deadline=None)
+@given(st.dictionaries(int_keys, st.integers(0, 2), max_size=60), st.sets(int_keys), st.data())
+def test_many_changes_of_an_int_map_are_as_one_by_one(
+    before: dict[int, int], gone: set[int], data: st.DataObject
+) -> None:
+    fresh = data.draw(st.dictionaries(int_keys, st.integers(0, 2)))
+    gone |= set(data.draw(st.sets(st.sampled_from(sorted(before))))) if before else set()
+    start = IntMap.of(before.items())
+    check_many_changes(start, gone, fresh)
+    assert list(start.items()) == sorted(before.items()), "the old map is a value"
 
 
 @settings(deadline=None)
@@ -134,16 +140,8 @@ def test_many_changes_of_a_str_map_are_as_one_by_one(
         if colliding:
             patch.setattr(persistent, "_hash", colliding_hash)
         start = StrMap.of(before.items())
-        expected = start
-        for key in gone:
-            expected = expected.remove(key)
-        for key, value in fresh.items():
-            expected = expected.set(key, value)
-        after = start.changed(gone, fresh)
-        assert after == expected and hash(after) == hash(expected)
-        assert list(after.items()) == list(expected.items()) and len(after) == len(expected)
+        check_many_changes(start, gone, fresh)
         assert dict(start.items()) == before, "the old map is a value"
-        assert start.changed(set(), {}) is start
 
 
 @pytest.mark.parametrize("size", [17, 300, 5_000])
