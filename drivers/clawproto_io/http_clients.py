@@ -10,29 +10,24 @@ a session is in the headers of each of its requests. The library's pool looks at
 begins or ends, so a client is given only so many at a time.
 """
 
-import os
 import ssl
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from weakref import WeakValueDictionary
 
 import httpx2
 from anyio.lowlevel import RunVar
 
-AT_ONCE = 32
+from clawproto_io.certificates import shared_context
 
-_contexts: WeakValueDictionary[tuple[bool, str | None, str | None], ssl.SSLContext] = WeakValueDictionary()
+AT_ONCE = 32
 
 
 def default_context(trust_env: bool) -> ssl.SSLContext:
     """The default certificate store, read once for all clients that live at the same time: it takes most of a megabyte,
     a hundred times what a session needs otherwise."""
-    key = (trust_env, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    context = _contexts.get(key)
-    if context is None:
-        context = _contexts[key] = httpx2.create_ssl_context(trust_env=trust_env)
-    return context
+    return shared_context(partial(httpx2.create_ssl_context, trust_env=trust_env), "http", trust_env)
 
 
 def new_client(

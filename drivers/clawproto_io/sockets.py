@@ -1,13 +1,12 @@
 """What both drivers know about the WebSocket library."""
 
 import logging
-import os
 import ssl
 from typing import TYPE_CHECKING, cast
-from weakref import WeakValueDictionary
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from clawproto_io.certificates import shared_context
 from clawproto_io.throttle import Crowded
 
 REASON_LIMIT = 123  # bytes of a CLOSE frame
@@ -22,17 +21,10 @@ else:
     _Adapter = logging.LoggerAdapter
 
 
-_contexts: WeakValueDictionary[tuple[str | None, str | None], ssl.SSLContext] = WeakValueDictionary()
-
-
 def default_tls() -> ssl.SSLContext:
     """The system's certificates, read once for all sockets that are open at the same time. By default the library reads
     them for each socket: most of a megabyte, and ten milliseconds of everybody's time when a hub comes back."""
-    key = (os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    context = _contexts.get(key)
-    if context is None:
-        context = _contexts[key] = ssl.create_default_context()
-    return context
+    return shared_context(ssl.create_default_context, "sockets")
 
 
 class WireLogger(_Adapter):
