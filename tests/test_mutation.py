@@ -118,6 +118,11 @@ def sign(x):
 
 def other(x):
     return x
+
+@_mutmut_mutated(mutants_x_count__mutmut)
+def count():
+    global counted
+    counted = 1
 """
     text, places = noting(code, "m")
     spans = places["m.x_sign"]
@@ -143,9 +148,13 @@ def other(x):
         switch.NOTE: noted.append,
         "_mutmut_mutated": lambda mutants: lambda function: function,
         "mutants_x_sign__mutmut": {},
+        "mutants_x_count__mutmut": {},
     }
     exec(text, module)
     assert module["other"](4) == 4 and noted == []
+    module["count"]()
+    assert module["counted"] == 1 and noted == ["m.x_count", "m.x_count:1", "m.x_count:2"]
+    noted.clear()
     assert module["sign"](4) == 1 and noted == ["m.x_sign", "m.x_sign:1", "m.x_sign:2"]
     noted.clear()
     assert module["sign"](0) == 0

@@ -118,9 +118,9 @@ def _note_statements(node: ast.AST, begin: int, name: str, found: dict[str, tupl
     for field, value in ast.iter_fields(node):
         if not isinstance(value, list):
             continue
-        children = cast(list[ast.AST], value)
+        children = cast(list[ast.AST | str], value)  # `global` has names
         for child in children:
-            if not isinstance(child, ast.FunctionDef):
+            if isinstance(child, ast.AST) and not isinstance(child, ast.FunctionDef):
                 _note_statements(child, begin, name, found)
         if field in ("body", "orelse", "finalbody") and children and isinstance(children[0], ast.stmt):
             noted: list[ast.AST] = []
