@@ -615,6 +615,21 @@ def test_what_a_flight_brings_ends_the_need_for_credentials() -> None:
     assert len(bench.told(CredentialsNeeded)) == 1 and bench.all(Open) == []
     bench.reply(rotated(jwt("a2")))
     assert presented(bench) == jwt("a2")
+    assert of(bench.run_for(60_000), Reload) == [], "nobody looks for others any more"
+
+
+@pytest.mark.rule("OUT-8", "REF-9")
+def test_what_a_look_finds_does_not_replace_what_a_flight_has_brought_meanwhile() -> None:
+    bench = Bench(credentials(), guard=Guard(rejected=pair(jwt("a1")).access.digest))
+    bench.load(credentials(pair(jwt("a1"), None)))
+    bench.store.held = True
+    bench.run_for(2_000)
+    (reload,) = bench.waiting
+    found = bench.store.record
+    bench.reply(rotated(jwt("a2")))
+    bench.step(bench.store.answer(bench.waiting.pop()))
+    bench.step(Reloaded(reload.operation, found))
+    assert bench.access == jwt("a2"), "the refresh token of what was found is spent"
 
 
 @pytest.mark.rule("REST-4", "OUT-8")
