@@ -154,7 +154,7 @@ def test_a_message_is_settled_through_whoever_has_handed_it_out() -> None:
     early = mailbox.take()
     assert isinstance(early, MessageReceived)
     with pytest.raises(Misuse, match="not handed out by a client"):
-        early.settle()
+        _ = early.settle()
     mailbox.settler = settler
     taken = mailbox.take()
     assert isinstance(taken, MessageReceived)
