@@ -2,9 +2,10 @@
 
 import pytest
 
+from clawproto.calls import answer_of
 from clawproto.effects import RequestHttp, RequestRefresh
 from clawproto.events import CallRest
-from clawproto.http import HttpAnswer
+from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto.policy import Policy
 from clawproto.results import (
     NotPaired,
@@ -87,6 +88,16 @@ def test_another_content_type() -> None:
     assert dict(bench.all(RequestHttp)[0].http.headers)["content-type"] == "multipart/form-data; boundary=x"
 
 
+@pytest.mark.rule("REST-1", "MEDIA-8")
+def test_a_file_is_sent_like_any_other_body() -> None:
+    bench = Bench(credentials())
+    file = FileBody(7, b"<", b">", 3)
+    bench.step(CallRest(bench.command(), "POST", "/media/upload", file, content_type="image/png"))
+    headers = (("authorization", f"Bearer {jwt('a1')}"), ("x-device-id", "lab-01"), ("content-type", "image/png"))
+    (call,) = bench.all(RequestHttp)
+    assert call.http == HttpRequest("POST", "https://api.example/media/upload", headers, file=file)
+
+
 # --- verdicts ------------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +106,13 @@ def test_success_brings_the_data() -> None:
     found = outcome(FINE)
     assert isinstance(found, RestSucceeded)
     assert found.data == '{"id":"u-1"}' and found.answer == FINE
+
+
+@pytest.mark.rule("REST-2")
+def test_a_number_that_no_float_holds_is_data_like_any_other() -> None:
+    found = outcome(answer(b'{"code":0,"data":{"size":1e999,"name":"Infinity"}}'))
+    assert isinstance(found, RestSucceeded) and found.data == '{"size":1e999,"name":"Infinity"}'
+    assert answer_of(found).data == {"size": float("inf"), "name": "Infinity"}
 
 
 @pytest.mark.rule("REST-2", "REST-8")
