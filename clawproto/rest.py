@@ -149,11 +149,6 @@ def _resolve(rest: RestState, command: int, result: RestResult, turn: Turn) -> R
     return evolve(rest, calls=rest.calls.remove(command))
 
 
-def is_waiting(rest: RestState) -> bool:
-    """Whether some call waits for a refresh."""
-    return any(pending.request == 0 for pending in rest.calls.values())
-
-
 def token_swapped(rest: RestState, tokens: TokenState, turn: Turn) -> RestState:
     """Another token is in force: repeat what was waiting for it, once (REST-4)."""
     for pending in list(rest.calls.values()):
