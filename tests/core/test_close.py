@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawproto.app_events import TakenOver
+from clawproto.app_events import Disconnected, TakenOver
 from clawproto.effects import Logout, Open, Reconnect
 from clawproto.events import OpenFailed
 from clawproto.link_state import Closing
@@ -36,6 +36,7 @@ def test_a_takeover_keeps_the_token_and_waits_five_seconds(code: int) -> None:
     bench = LinkBench(policy=PLAIN)
     bench.run_for(20_000)
     effects = bench.closed(code, "replaced")
+    assert emitted(effects, Disconnected) == [Disconnected(code, "replaced", 5_000)]
     assert emitted(effects, TakenOver) == [TakenOver(code, 5_000)]
     assert bench.online_again() == 5_000
     assert not bench.refreshes and not bench.all(Logout)
@@ -97,6 +98,7 @@ def test_who_was_cut_off_together_does_not_come_back_together(code: int, reason:
         ('{"error":"duplicate session","retry_after_ms":45000}', 45_000),
         ("{'retry_after_ms': '12000'}", 12_000),
         ("duplicate; retry_after_ms=7000, code=9", 7_000),
+        ("retry_after_ms=7000MS", 7_000),
         ("retry_after_ms=1000", 5_000),
         ("retry_after_ms=-30000", 5_000),
         ("retry_after_ms=soon", 5_000),
@@ -143,6 +145,27 @@ def test_another_identity_does_not_inherit_the_floor() -> None:
     bench.closed(4002, "retry_after_ms=60000")
     effects = bench.load(credentials(pair(jwt("b1"), "refresh-b"), user_id="u-2", device_id="lab-02", generation=2))
     assert of(effects, Open)
+
+
+@pytest.mark.rule("OUT-8", "CLOSE-5")
+@pytest.mark.parametrize("online", [True, False])
+def test_another_identity_does_not_inherit_the_takeovers(online: bool) -> None:
+    bench = LinkBench(policy=PLAIN)
+    bench.closed(4001)
+    if online:
+        bench.online_again()
+    bench.load(credentials(pair(jwt("b1"), "refresh-b"), user_id="u-2", device_id="lab-02", generation=2))
+    assert bench.online
+    bench.closed(4001)
+    assert bench.online_again() == 5_000
+
+
+@pytest.mark.rule("OUT-8", "REF-22")
+def test_before_hello_ok_a_close_leaves_nothing_that_a_new_token_waits_for() -> None:
+    bench = LinkBench(greet=False)
+    bench.challenge_now()
+    bench.closed(1006)
+    assert of(bench.load(credentials(pair(jwt("a2"), "refresh-2"), generation=2)), Open)
 
 
 @pytest.mark.rule("CLOSE-5")
