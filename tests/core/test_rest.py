@@ -3,7 +3,7 @@
 import pytest
 
 from clawproto.calls import answer_of
-from clawproto.effects import RequestHttp, RequestRefresh
+from clawproto.effects import RequestHttp, RequestRefresh, Resolve
 from clawproto.events import CallRest, HttpAnswered
 from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto.policy import Policy
@@ -308,6 +308,21 @@ def test_a_late_answer_after_a_logout_or_a_stop_means_nothing() -> None:
             bench.reply(REFUSED)
         before = bench.state
         assert bench.reply_call(FINE) == () and bench.state == before
+
+
+@pytest.mark.rule("OUT-11", "REF-32")
+@pytest.mark.parametrize("end", ["logout", "stop"])
+def test_a_call_that_has_its_result_gets_no_other_at_the_end(end: str) -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    command = bench.rest()
+    bench.reply_call(FINE)
+    if end == "stop":
+        bench.stop()
+    else:
+        bench.refresh()
+        bench.reply(REFUSED)
+    assert isinstance(bench.results[command], RestSucceeded)
+    assert [effect.command for effect in bench.all(Resolve)].count(command) == 1
 
 
 @pytest.mark.rule("REST-5")

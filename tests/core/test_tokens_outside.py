@@ -10,7 +10,14 @@ from clawproto.credentials import Credentials, Guard
 from clawproto.effects import Close, Logout, Open, Persist, Reconnect, RecordIntent, Reload, RequestRefresh, SendFrame
 from clawproto.events import Reloaded, StoreConflicted, Stored
 from clawproto.policy import DAY_MS, Policy
-from clawproto.results import LoggedOutResult, RefreshFailed, RefreshRefused, RefreshSkipped, RefreshSucceeded
+from clawproto.results import (
+    LoggedOutResult,
+    NotPaired,
+    RefreshFailed,
+    RefreshRefused,
+    RefreshSkipped,
+    RefreshSucceeded,
+)
 from clawproto.tokens_state import guard
 from tests.core.harness import REFUSED, T0, Bench, credentials, emitted, heart, jwt, last, of, pair, rotated, verdict
 
@@ -515,6 +522,7 @@ def test_rejected_without_a_refresh_token_nothing_is_cleared() -> None:
     assert len(bench.told(CredentialsNeeded)) == 1
     assert bench.all(Logout) == [] and bench.all(RequestRefresh) == [] and bench.told(LoggedOut) == []
     assert bench.store.record == LONE and bench.state.tokens.credentials == LONE
+    assert isinstance(bench.results[bench.rest()], NotPaired) and bench.calls == {}
     opened = len(bench.all(Open))
     bench.run_for(600_000)
     assert len(bench.all(Open)) == opened
