@@ -100,6 +100,7 @@ def test_the_reason_is_told_at_no_great_length(reason: str | None, told: str) ->
     bench.challenge_now()
     bench.down("hello-fail", {"reason": reason})
     assert bench.told(Disconnected) == [Disconnected(None, told, 500)]
+    assert bench.told(HandshakeRefused) == [HandshakeRefused(reason, "retry")]
 
 
 @pytest.mark.rule("HS-17", "TOK-11")
