@@ -7,7 +7,7 @@ Rules: EVT-4 to EVT-6, HS-9, HS-21, R2-7, R2-35, REF-26, REF-28, REF-32, REF-42,
               typing, signals, streams, drafts, history
 """
 
-from typing import assert_never
+from typing import Final, assert_never
 
 from clawproto import (
     connection,
@@ -79,6 +79,7 @@ def step(state: State, event: Event, now: Instant) -> tuple[State, tuple[Effect,
     Raises:
         Misuse: the event makes no sense at this point (a second Start, anything before Start). The state is unchanged:
             it is a value. Nothing that a peer sends raises.
+        AssertionError: the machines set each other off without end: a defect of this library. The state is unchanged.
     """
     _check(state, event)
     turn = Turn(state.config, state.counters, now)
@@ -249,7 +250,7 @@ def _swapped(state: State, trigger: str | None, turn: Turn) -> State:
 def _advance(state: State, turn: Turn) -> State:
     """Let every machine do what has fallen due, tokens first: they decide whether a socket may be opened. Repeated
     until nothing changes, so that no deadline is left behind."""
-    while True:
+    for _ in range(_ROUNDS):
         before = state
         advanced = tokens.advance(state.tokens, turn)
         if advanced is not state.tokens:
@@ -275,6 +276,8 @@ def _advance(state: State, turn: Turn) -> State:
             state = evolve(state, pairing=redeemed)
         if state is before:
             return state
+    phases = type(state.tokens.phase).__name__, type(state.link.phase).__name__
+    raise AssertionError(f"the machines do not come to rest in {' and '.join(phases)}: a defect of clawproto")
 
 
 def _advance_activities(state: State, turn: Turn) -> State:
@@ -299,6 +302,7 @@ def is_finished(state: State) -> bool:
     return isinstance(state.link.phase, Ended) and stored
 
 
+_ROUNDS: Final = 20  # two were enough wherever we looked; a mistake shall end the step, not hold up every session
 _TRAFFIC = (FrameReceived, Settle, Send, SetTyping, Tick)
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
@@ -250,3 +251,81 @@ def test_a_change_copies_one_path(factor: int, power: int, offset: int) -> None:
     before: IntMap[int] = IntMap.of((key, 0) for key in keys)
     after = before.set(keys[2_500], -1)
     assert 1 < len(node_identities(after) - node_identities(before)) <= 6
+
+
+# --- around the bound between dict and tree ------------------------------------------------------------------------
+
+INTS = [(n * n * 37) % 4_099 for n in range(40)]  # in no order
+STRINGS = ["plumless", "buckeroo", "\ud800", *(f"cnv_{n}" for n in range(37))]  # the first two have the same CRC-32
+KINDS = pytest.mark.parametrize(("kind", "keys"), [(IntMap, INTS), (StrMap, STRINGS)])
+SIZES = pytest.mark.parametrize("size", [0, 1, 2, 3, 15, 16, 17, 18, 39])
+
+
+def test_the_two_strings_do_collide() -> None:
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+    assert len(set(INTS)) == len(set(STRINGS)) == 40
+
+
+@KINDS
+@SIZES
+def test_contents_alone_decide_what_a_map_is_equal_to(kind: Any, keys: list[Any], size: int) -> None:
+    contents = {key: f"<{key!r}>" for key in keys[:size]}
+    made = kind.of(contents.items())
+    one_by_one = backwards = kind()
+    for key, value in contents.items():
+        one_by_one = one_by_one.set(key, value)
+    for key, value in reversed(contents.items()):
+        backwards = backwards.set(key, value)
+    shrunk = kind.of((key, f"<{key!r}>") for key in keys)
+    for key in keys[size:]:
+        shrunk = shrunk.remove(key)
+    grown_and_shrunk = made.set(keys[size], "another").remove(keys[size])
+    for other in (one_by_one, backwards, shrunk, grown_and_shrunk):
+        assert other == made and hash(other) == hash(made)
+        assert len(other) == size and dict(other.items()) == contents
+        assert list(other) == list(made)
+    assert len(made) == size and dict(made.items()) == contents
+
+
+@KINDS
+@SIZES
+def test_each_key_is_found_replaced_and_removed(kind: Any, keys: list[Any], size: int) -> None:
+    contents = {key: f"<{key!r}>" for key in keys[:size]}
+    subject = kind.of(contents.items())
+    for key, value in contents.items():
+        assert key in subject and subject.get(key) is subject.get(key, "default") is value
+        assert subject.set(key, value) is subject
+        replaced = subject.set(key, "another")
+        assert len(replaced) == size and dict(replaced.items()) == {**contents, key: "another"}
+        less = subject.remove(key)
+        assert len(less) == size - 1 and dict(less.items()) == {k: v for k, v in contents.items() if k != key}
+        assert key not in less and less.get(key) is None and less.remove(key) is less
+    for key in keys[size:]:
+        assert key not in subject and subject.get(key, "default") == "default"
+        assert subject.remove(key) is subject
+        more = subject.set(key, None)
+        assert len(more) == size + 1 and key in more and more.get(key, "default") is None
+
+
+@KINDS
+def test_the_order_does_not_change_with_the_size(kind: Any, keys: list[Any]) -> None:
+    order = list(kind.of((key, None) for key in keys))
+    for size in range(len(keys)):
+        assert list(kind.of((key, -at) for at, key in enumerate(keys[:size]))) == [
+            key for key in order if key in keys[:size]
+        ]
+
+
+@KINDS
+@pytest.mark.parametrize("size", [3, 39])
+def test_other_contents_have_another_hash(kind: Any, keys: list[Any], size: int) -> None:
+    """Else every lookup of a state would go through all of them."""
+    hashes = {hash(kind.of((key, value) for key in keys[:size])) for value in range(10)}
+    assert len(hashes) == 10
+
+
+def test_keys_with_the_same_hash_are_in_order_of_the_keys() -> None:
+    for pairs in ([("plumless", 1), ("buckeroo", 2)], [("buckeroo", 2), ("plumless", 1)]):
+        few = StrMap.of(pairs)
+        many = StrMap.of([*pairs, *((f"cnv_{n}", n) for n in range(20))])
+        assert list(few) == [key for key in many if key in few] == ["buckeroo", "plumless"]

@@ -36,6 +36,39 @@ def test_many_at_once_are_remembered_as_one_by_one(limit: int, lots: list[list[i
 
 
 @pytest.mark.rule("SEND-19")
+@pytest.mark.parametrize(
+    ("limit", "least", "most"),
+    [(2, 2, 2), (4, 3, 4), (10, 6, 10), (18, 10, 17), (53, 29, 52), (64, 36, 64), (300, 167, 300)],
+)
+def test_what_a_limit_allows_is_used(limit: int, least: int, most: int) -> None:
+    memory: Recent[int] = Recent()
+    for number in range(limit * 3):
+        memory = memory.put(str(number), number, limit)
+    lengths: set[int] = set()
+    for number in range(limit * 3, limit * 6):
+        memory = memory.put(str(number), number, limit)
+        lengths.add(len(memory))
+    assert (min(lengths), max(lengths)) == (least, most)
+
+
+@pytest.mark.rule("SEND-19")
+@pytest.mark.parametrize("limit", [1, 2, 9, 18, 53, 64, 300])
+@pytest.mark.parametrize("lot", [1, 2, 31, 32, 33, 64, 100, 700])
+def test_lots_of_any_size_are_remembered_as_one_by_one(limit: int, lot: int) -> None:
+    memory = single = Recent[int]()
+    for begin in range(0, max(4 * lot, 3 * limit), lot):
+        memory = memory.put_all({str(number): number for number in range(begin, begin + lot)}, limit)
+        for number in range(begin, begin + lot):
+            single = single.put(str(number), number, limit)
+        assert memory == single and hash(memory) == hash(single)
+
+
+def test_other_memories_have_another_hash() -> None:
+    """Else every lookup of a state would go through all of them."""
+    assert len({hash(Recent[int]().put("m", value, 4)) for value in range(10)}) == 10
+
+
+@pytest.mark.rule("SEND-19")
 def test_the_latest_word_on_a_message_counts() -> None:
     first, second = 1, 2
     memory = Recent[int]().put("m", first, 4).put("n", first, 4).put("o", first, 4).put("m", second, 4)

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TypeVar
 
 from aiohttp import WSMsgType, web
+from aiohttp.typedefs import Handler
 
 from clawproto.hub import (
     CloseSocket,
@@ -71,7 +72,9 @@ class HubServer:
         self._armed: int | None = None  # the deadline that the timer is for
         self._listener: asyncio.Server | None = None
         self._reopening: asyncio.Task[None] | None = None
-        application = web.Application(client_max_size=settings.upload_limit + _BODY_SLACK)
+        application = web.Application(
+            client_max_size=settings.upload_limit + _BODY_SLACK, middlewares=[_let_who_is_gone_be_gone]
+        )
         application.router.add_get("/ws", self._serve_socket)
         application.router.add_get("/health", self._serve_health)
         application.router.add_route("*", "/control{path:.*}", self._serve_control)
@@ -212,10 +215,7 @@ class HubServer:
             timeout=2.0,
             max_msg_size=self.hub.settings.frame_limit + 1024,
         )
-        try:
-            await upgraded.prepare(request)
-        except ConnectionResetError:  # it has gone already, and nobody reads the answer
-            return web.Response(status=400)
+        await upgraded.prepare(request)
         conn = self._number()
         hub_socket = HubSocket(upgraded, request.transport, lambda sent: self._handle(SocketWritten(conn, sent)))
         self._sockets[conn] = hub_socket
@@ -297,6 +297,15 @@ class HubServer:
             return 409, {"ok": False, "error": "connections are being refused already"}
         self._reopening = asyncio.create_task(self._refuse_for(milliseconds))
         return 200, {"ok": True, "result": None}
+
+
+@web.middleware
+async def _let_who_is_gone_be_gone(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A client that dies in the middle of a request is a client's affair, and no error of the hub's to be logged."""
+    try:
+        return await handler(request)
+    except ConnectionError:
+        return web.Response(status=400)  # nobody reads it
 
 
 def _json(status: int, value: object) -> web.Response:

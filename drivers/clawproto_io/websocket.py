@@ -23,6 +23,8 @@ from clawproto.engine import Outgoing
 from clawproto_io.sockets import NORMAL_CLOSURE, closing_of, cut_reason
 
 _TEXT = 0x81  # first byte of a frame: a text, and the end of it
+_PING = 0x89
+_CONTROL = 125  # bytes of a control frame at most
 _KEPT = 64 * 1024  # bytes of an incomplete text that wait here for the rest
 _HEAD = 256 * 1024  # bytes of an answer to the upgrade; more than the library takes
 
@@ -100,6 +102,7 @@ class WebSocket:
         if self._rest:
             data, self._rest = self._rest + data, b""
         messages: list[bytes] = []
+        ping = b""  # of several the newest alone is answered, as RFC 6455, 5.5.3 allows: a flood of them costs little
         if self._owed:
             rest = data[: self._owed]
             self._owed -= len(rest)
@@ -123,7 +126,7 @@ class WebSocket:
                 start += 8
                 length = int.from_bytes(data[start - 8 : start])
             elif length > 127:
-                self._leave(data[begin:], messages)  # masked, which the library refuses
+                self._leave(ping + data[begin:], messages)  # masked, which the library refuses
                 return messages
             if start > size:
                 break
@@ -133,12 +136,17 @@ class WebSocket:
                 messages.append(data[start:end])
             elif plain and length <= _KEPT:
                 break
+            elif data[begin] == _PING and length <= _CONTROL and end <= size:
+                ping = data[begin:end]
             else:
-                self._leave(data[begin:end], messages)
+                self._leave(ping + data[begin:end], messages)
+                ping = b""
                 self._owed = max(0, end - size)
             begin = end
         if begin < size:
             self._rest = data[begin:]
+        if ping:
+            self._leave(ping, messages)
         return messages
 
     def receive_end(self) -> None:

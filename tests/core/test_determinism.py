@@ -7,8 +7,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from attrs import evolve
 
+from clawproto import link
 from clawproto.events import Closed, Send, Tick
+from clawproto.link_state import LinkState
 from clawproto.policy import DAY_MS, HOUR_MS
 from clawproto.session import step
 from tests.core.harness import INTERNAL, QUIET, REFUSED, Bench, credentials, jwt, rotated
@@ -84,3 +87,17 @@ def test_an_old_state_can_be_stepped_again() -> None:
     first = step(before, Tick(), now)
     bench.run_for(DAY_MS)
     assert step(before, Tick(), now) == first
+
+
+def test_machines_that_do_not_come_to_rest_end_the_step_and_not_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(credentials())
+    state = bench.state
+
+    def restless(before: LinkState, *_: object) -> LinkState:
+        return evolve(before, attempts=before.attempts + 1)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(link, "advance", restless)
+        with pytest.raises(AssertionError, match="do not come to rest"):
+            step(state, Tick(), bench.now)
+    assert step(state, Tick(), bench.now)[0] == state

@@ -280,7 +280,7 @@ def test_a_refusal_ends_it(code: str) -> None:
     bench.refuse(pieces(bench)[-1], code, reason="no")
     before = len(events(bench))
     result = append(bench, message_id, "b")
-    assert isinstance(result, SendRejected) and (result.code, result.message_id) == (code, message_id)
+    assert result == SendRejected(CHAT, message_id, code, "no")
     assert isinstance(bench.results[finish(bench, message_id, "ab")], SendRejected)
     assert len(events(bench)) == before and not sent_ids(bench)
     assert not bench.told(RefusalReceived), "it is no stray"
@@ -293,7 +293,7 @@ def test_message_failed_from_the_hub_ends_it() -> None:
     message_id = opened(bench)
     bench.down("message.failed", {"message_id": message_id}, chat_id=CHAT)
     result = append(bench, message_id, "a")
-    assert isinstance(result, SendRejected) and result.code == "failed"
+    assert result == SendRejected(CHAT, message_id, "failed", "the hub reported message.failed")
 
 
 @pytest.mark.rule("STREAM-8")

@@ -9,7 +9,7 @@ from clawproto.effects import Abort, Close, SendFrame
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from tests.core.harness import T0, emitted, of
-from tests.core.link_harness import LinkBench
+from tests.core.link_harness import LinkBench, message_payload
 
 
 def silent_bench(policy: Policy | None = None) -> LinkBench:
@@ -58,6 +58,10 @@ def test_a_dead_peer_that_never_closes_is_aborted() -> None:
     [
         {"version": "2", "event": "pong", "trace_id": "foreign", "emitted_at": 1, "payload": {}},
         {"version": "2", "event": "typing.update", "trace_id": "", "payload": {"is_typing": True}},
+        {"version": "2", "event": "message.send", "payload": message_payload("msg-1")},
+        {"version": "2", "event": "message.ack", "payload": {"message_id": "msg-1"}},
+        {"version": "2", "event": "message.error", "payload": {"code": "bad_request"}},
+        {"version": "2", "event": "message.error", "payload": {"code": 7}},
         {"version": "2", "event": "a.later.event", "payload": {}},
         {"version": "1", "event": "pong"},
         [],

@@ -88,6 +88,26 @@ def test_an_entity_is_read_by_the_type_and_not_by_its_prefix() -> None:
     assert signal_paths("agent.config.changed", "") == ("/v1/agents/me/group-settings",)
 
 
+@pytest.mark.rule("NOTIFY-1", "NOTIFY-9")
+@pytest.mark.parametrize(
+    ("kind", "entity_id", "paths"),
+    [
+        ("friend.profile_updated", "usr_1", ("/v1/users/usr_1",)),
+        ("friend.profile_updated", "../a/b?c#d", ("/v1/users/..%2Fa%2Fb%3Fc%23d",)),
+        ("friend.profile_updated", "", ("/v1/friendships",)),
+        ("friend.removed", "usr_1", ("/v1/friendships",)),
+        ("friend.request.created", "", ("/v1/friendships/requests/incoming", "/v1/friendships/requests/outgoing")),
+        ("conversation.member_added", "cnv_1", ("/v1/conversations/cnv_1",)),
+        ("conversation.member_added", "a/b", ("/v1/conversations/a%2Fb",)),
+        ("conversation.member_added", "", ("/v1/conversations",)),
+        ("moment.created", "1", ("/v1/moments",)),
+        ("friend", "usr_1", ()),
+    ],
+)
+def test_what_each_type_asks_for(kind: str, entity_id: str, paths: tuple[str, ...]) -> None:
+    assert signal_paths(kind, entity_id) == paths
+
+
 @pytest.mark.rule("PERM-11")
 def test_a_change_of_permissions_leads_to_them() -> None:
     (event,) = notify(LinkBench(), type="agent.permission.changed", entity_id="agt_1")

@@ -205,6 +205,12 @@ def invalidate(bench: LinkBench, *, chat: str | None = CHAT, kind: str | None = 
         (["announcement"], "group", False, ["/v1/conversations/c", "/v1/conversations/c/announcements"]),
         (["behavior"], "direct", False, ["/v1/agents/agt_1"]),
         (["title", "behavior"], "direct", False, ["/v1/conversations/c", "/v1/agents/agt_1"]),
+        (
+            ["title", "avatar", "description", "member_add_policy", "behavior", "announcement"],
+            "direct",
+            False,
+            ["/v1/conversations/c", "/v1/conversations/c/announcements", "/v1/agents/agt_1"],
+        ),
         (["title", "later"], "group", True, ["/v1/conversations/c", "/v1/conversations/c/announcements"]),
         ([], "direct", True, ["/v1/conversations/c", "/v1/agents/agt_1"]),
         ([], None, True, ["/v1/conversations/c", "/v1/conversations/c/announcements", "/v1/agents/agt_1"]),

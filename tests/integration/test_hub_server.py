@@ -307,6 +307,29 @@ def test_refused_connections_come_back_on_the_same_port() -> None:
     run(scenario())
 
 
+@pytest.mark.parametrize("path", ["/v1/auth/refresh", "/control/outage"])
+def test_a_client_that_dies_in_the_middle_of_a_request_is_no_error_of_the_hub(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: hub\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+
+    async def scenario() -> None:
+        async with serve() as server, httpx2.AsyncClient(base_url=server.base_url) as http:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(head.encode())
+            await writer.drain()
+            assert (await http.get("/health")).text == "ok"  # it has begun to read by now
+            writer.transport.abort()
+            for _ in range(3):
+                assert (await http.get("/health")).text == "ok"
+            server.call(lambda hub: hub.fail_refresh("lost"))  # dropped without an answer, on purpose
+            with pytest.raises(httpx2.TransportError):
+                await http.post("/v1/auth/refresh", json={"refresh_token": agent_of(server).refresh_token})
+
+    run(scenario())
+    assert [record.message for record in caplog.records if record.name.startswith("aiohttp")] == []
+
+
 def test_hub_in_a_thread() -> None:
     with HubThread() as hub:
         agent = hub.create_agent()

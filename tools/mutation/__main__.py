@@ -25,10 +25,11 @@ from tools.mutation.judging import VERDICTS, WANTED, Verdict, read_verdicts
 from tools.mutation.making import MUTANTS
 from tools.mutation.reasons import EXPLAINED, Reasons, change_in, section
 
-# Not those about the source text, tools and other programs: what they run of the core, the others run as well.
+# Not those about the source text, tools, benchmarks and programs: what they run of the core, the others run as well.
 _NO_JUDGES: Final = frozenset(
     f"test_{subject}.py"
     for subject in (
+        "benchmarks",
         "defects",
         "docs_snippets",
         "embedding_guide",

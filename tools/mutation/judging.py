@@ -3,8 +3,8 @@
 One process imports and collects all tests. Children of it run them once, and note how long each takes and which
 statements it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
 the tests that run into its statement, until the first fails: those first that noticed another mutant of that function,
-then the quick ones of all files in turn. A test that takes five times as long as it should has noticed the mutant too.
-Verdicts go to `VERDICTS`, a line for each.
+then the quick ones of all files in turn. A test that takes five times as long as it should, or waits in vain, has
+noticed the mutant too. Verdicts go to `VERDICTS`, a line for each.
 """
 
 import functools
@@ -14,6 +14,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ _LONGEST: Final = 2.0  # seconds of CPU; tests that take longer judge nothing
 _QUICK: Final = 0.2  # seconds of CPU
 _LEAST: Final = 0.3  # seconds of CPU that every test may take
 _WALL: Final = 120  # seconds for all of them, waiting included
+_IDLE: Final = 10  # seconds in which a test does nothing at all but wait
 _MEMORY: Final = 3 << 30  # bytes
 
 
@@ -234,9 +236,8 @@ class Judge:
     def _judge(self, mutant: str, tests: Sequence[Clean], pipe: int) -> None:
         _silence()
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.alarm(_WALL)
+        _end_when_idle(_WALL)
         switch.switch_on(mutant)
         self.judging = True
         for index, one in enumerate(tests):
@@ -293,6 +294,20 @@ def _clean_file(number: int) -> Path:
 
 def _too_long(*_: object) -> None:
     raise TimeoutError(f"{_LONGEST} s are over")
+
+
+def _end_when_idle(wall: int) -> None:
+    """End this process when it waits for something that does not come, or for longer than ``wall`` seconds in all."""
+    last, end = _cpu_seconds(), time.monotonic() + wall
+
+    def look(*_: object) -> None:
+        nonlocal last
+        before, last = last, _cpu_seconds()
+        if last - before < 0.02 or time.monotonic() > end:
+            os._exit(3)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _IDLE, _IDLE)
 
 
 def _silence() -> None:
