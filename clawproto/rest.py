@@ -40,13 +40,13 @@ class Call:
     Attributes:
         command: what is being done, and for whom.
         request: number of the HTTP request; 0 while a refresh is awaited.
-        presented: digest of the access token it went out with.
+        presented: digest of the access token it went out with; blank before that.
         status: of the answer that made the refresh necessary; 0 before that.
     """
 
     command: CallRest
-    request: int
-    presented: str
+    request: int = 0
+    presented: str = ""
     status: int = 0
 
 
@@ -64,7 +64,7 @@ def call(rest: RestState, command: CallRest, tokens: TokenState, turn: Turn) -> 
     if tokens.stopped or pair is None:
         turn.resolve(command.command, _why_not(tokens))
         return rest
-    return _send(rest, Call(command, 0, ""), tokens, turn)
+    return _send(rest, Call(command), tokens, turn)
 
 
 def _why_not(tokens: TokenState) -> RestResult:
