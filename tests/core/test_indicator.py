@@ -131,3 +131,14 @@ def test_a_chat_that_is_none_is_not_typed_in() -> None:
     bench.type(chat_id="chat-1")
     bench.run_for(10_000)
     assert shown(bench) == [] and bench.state.typing == ()
+
+
+@pytest.mark.rule("TYPE-1", "ERR-17", "SEND-20")
+def test_what_the_new_connection_has_not_heard_of_is_not_ended_there() -> None:
+    bench = LinkBench()
+    bench.type()
+    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT, "event_id": "e"})
+    bench.reconnect()
+    bench.message("msg-1")
+    bench.type(False)
+    assert shown(bench) == [True], "the gate was open again, but nothing was shown yet"
