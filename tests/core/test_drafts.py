@@ -361,6 +361,7 @@ def test_characters_that_cannot_be_added_up_are_replaced() -> None:
     message_id = opened(bench)
     append(bench, message_id, "a\0\ud83d")
     append(bench, message_id, "\ude00b")
+    append(bench, message_id, "\0")
     assert texts(bench) == [("a?", "a?"), ("a??b", "?b")]
 
 

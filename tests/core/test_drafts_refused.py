@@ -160,6 +160,20 @@ def test_a_stream_that_ended_gated_is_failed_with_the_next_connection_if_the_way
     assert is_forgotten(bench, message_id)
 
 
+@pytest.mark.rule("ERR-10", "STREAM-2")
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_stream_that_ended_gated_is_failed_at_the_end_of_the_session_if_the_way_is_open(gated: bool) -> None:
+    bench = LinkBench()
+    message_id = opened(bench)
+    append(bench, message_id, "a")
+    close_way(bench)
+    finish(bench, message_id)
+    if not gated:
+        open_way(bench)
+    bench.stop()
+    assert events(bench) == ["created", "add"] + ([] if gated else ["failed"])
+
+
 @pytest.mark.rule("STREAM-8")
 def test_what_the_hub_has_failed_itself_is_not_failed_once_more() -> None:
     bench = LinkBench()
