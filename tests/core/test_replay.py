@@ -56,9 +56,11 @@ def test_lost_steps_and_unlike_ones_are_counted(lines: list[str]) -> None:
     assert report == Report(len(lines) - 1, 7, 3, "test", states_compared=True, cut=False)
 
 
-def test_a_difference_says_when_it_was_and_at_which_event(lines: list[str]) -> None:
+@pytest.mark.parametrize("without", [False, True])
+def test_a_difference_says_when_it_was_and_at_which_event(lines: list[str], without: bool) -> None:
     def later(line: Line) -> None:
-        line["effects"] = []
+        del line["effects"]
+        line |= {} if without else {"effects": []}
 
     source = json.loads(lines[4])
     found = changed(lines, 4, later)
