@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clawproto.drafts import ROOM
-from clawproto.events import FailStream
+from clawproto.events import FailStream, MarkRead
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Done, Result, SendGated, SendRejected, StreamEnded, StreamOpened
@@ -151,8 +151,12 @@ def test_a_stream_that_ended_gated_is_failed_with_the_next_connection_if_the_way
     append(bench, message_id, "a")
     close_way(bench)
     finish(bench, message_id)
+    bench.run_for(1_000)
+    bench.step(MarkRead(OTHER_CHAT, 5))
     if not gated:
         open_way(bench)
+        bench.run_for(1_000)
+    assert events(bench) == ["created", "add"]
     bench.reconnect()
     bench.reconnect()
     assert events(bench) == ["created", "add"] + ([] if gated else ["failed"])
@@ -223,12 +227,16 @@ def test_a_broken_stream_is_failed_once_whatever_follows(end: str) -> None:
 
 
 @pytest.mark.rule("STREAM-2")
-def test_a_stream_that_was_failed_is_not_failed_again() -> None:
+@pytest.mark.parametrize("end", ["done", "failed"])
+def test_a_stream_that_has_ended_does_not_end_again(end: str) -> None:
     bench = LinkBench()
     message_id = opened(bench)
-    bench.step(FailStream(message_id))
+    if end == "done":
+        finish(bench, message_id)
+    else:
+        bench.step(FailStream(message_id))
     bench.reconnect()
-    assert events(bench) == ["created", "failed"]
+    assert events(bench) == ["created", end] and all("to" not in one for one in pieces(bench))
 
 
 def test_what_waited_goes_out_stream_by_stream_and_before_messages() -> None:
