@@ -201,6 +201,15 @@ def test_an_ack_is_sent_on_the_way_and_what_is_due_next_is_not_missed(looks: boo
     assert frames(both.effects) == ["ping", "message.sync_ack"]
 
 
+@pytest.mark.rule("R2-13", "HB-5")
+def test_an_ack_that_is_due_is_left_to_step_with_what_is_not_ordinary() -> None:
+    both = Both(v2())
+    assert both.takes(both.message(1))
+    assert both.takes(Settle(1))
+    assert not both.takes(FrameReceived(both.generation, frame("pong", {})), 200)
+    assert frames(both.effects) == ["message.sync_ack"]
+
+
 @pytest.mark.rule("SEND-13", "HB-6")
 def test_after_a_deadline_that_came_to_nothing_the_next_one_counts() -> None:
     """The send has been answered when its deadline comes, so nothing is done; the ping after it is due all the same."""

@@ -66,7 +66,7 @@ def test_what_might_be_too_large_is_left_to_step(to: dict[str, Json] | None) -> 
 def test_every_ack_takes_the_short_way(monkeypatch: pytest.MonkeyPatch, former: int, few: int, looks: bool) -> None:
     """Whether it names trace, message or both, for what was sent before the Traffic began and after, twice and late."""
     monkeypatch.setattr(traffic_out, "_FEW", few)
-    bench = v2()
+    bench = LinkBench(grant="v2", policy=Policy(ack_timeout_ms=1_000))  # this is what is due first
     before = len(bench.effects)
     for _ in range(former):
         bench.send("cnv_1")
