@@ -213,6 +213,7 @@ def test_a_foreign_chat_id_is_refused_locally(chat_id: str) -> None:
     bench = LinkBench()
     result = bench.results[bench.send(chat_id)]
     assert isinstance(result, SendRejected) and result.code == "invalid_chat_id"
+    assert result.reason is not None and "cnv_" in result.reason
     bench.type(chat_id=chat_id)
     assert [one["event"] for one in bench.uplinks()] == ["connect"]
 
