@@ -44,9 +44,10 @@ def test_an_ack_under_another_trace_id_is_matched_by_message_id(trace_id: str) -
 
 
 @pytest.mark.rule("SEND-11")
-def test_an_ack_that_fits_nothing_is_ignored() -> None:
+@pytest.mark.parametrize("others", [0, 40])
+def test_an_ack_that_fits_nothing_is_ignored(others: int) -> None:
     bench = LinkBench()
-    command = bench.send()
+    command, *_ = [bench.send() for _ in range(1 + others)]
     assert bench.down("message.ack", {"message_id": "msg-x", "accepted_at": 5}, trace_id="unknown") == ()
     assert bench.down("message.ack", {}, trace_id="") == ()
     assert command not in bench.results
