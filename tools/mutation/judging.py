@@ -3,21 +3,23 @@
 One process imports and collects all tests. Children of it run them once, and note how long each takes and which
 statements it runs into; what fails is left out. Then each mutant gets a child of its own, which switches it on and runs
 the tests that run into its statement, until the first fails: those first that noticed another mutant of that function,
-then the quick ones of all files in turn. A test that takes five times as long as it should has noticed the mutant too.
-Verdicts go to `VERDICTS`, a line for each.
+then the quick ones of all files in turn. A test that takes five times as long as it should, or waits in vain, has
+noticed the mutant too. Verdicts go to `VERDICTS`, a line for each.
 """
 
 import functools
 import gc
+import importlib
 import json
 import os
 import resource
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import pytest
 from attrs import Factory, define, frozen
@@ -32,6 +34,7 @@ _LONGEST: Final = 2.0  # seconds of CPU; tests that take longer judge nothing
 _QUICK: Final = 0.2  # seconds of CPU
 _LEAST: Final = 0.3  # seconds of CPU that every test may take
 _WALL: Final = 120  # seconds for all of them, waiting included
+_IDLE: Final = 10  # seconds in which a test does nothing at all but wait
 _MEMORY: Final = 3 << 30  # bytes
 
 
@@ -58,6 +61,11 @@ def read_verdicts(path: Path) -> Iterator[Verdict]:
     """What was written by `Judge`."""
     for line in path.read_text(encoding="utf-8").splitlines():
         yield Verdict(*json.loads(line))
+
+
+def write_verdict(verdict: Verdict, file: TextIO) -> None:
+    """Write a line."""
+    file.write(json.dumps([verdict.mutant, verdict.word, verdict.test]) + "\n")
 
 
 @define
@@ -122,6 +130,9 @@ class Judge:
         """Judge all mutants that are wanted."""
         if session.testsfailed:
             raise session.Interrupted(f"{session.testsfailed} files of tests cannot be collected")
+        wanted: dict[str, str] = json.loads(WANTED.read_text(encoding="utf-8"))
+        for module in {mutant.rpartition(".")[0] for mutant in wanted}:
+            importlib.import_module(module)  # some are loaded when they are first needed, and could not take notes then
         _forget()  # finds the caches while the collector still tells of them
         gc.freeze()
         clean = self._without_mutants(session.items)
@@ -132,23 +143,18 @@ class Judge:
             for place in one.reached:
                 by_place[place].append(one)
         with VERDICTS.open("w", encoding="utf-8", buffering=1) as verdicts:
-
-            def tell(verdict: Verdict) -> None:
-                verdicts.write(json.dumps([verdict.mutant, verdict.word, verdict.test]) + "\n")
-
-            wanted: dict[str, str] = json.loads(WANTED.read_text(encoding="utf-8"))
             for number, (mutant, place) in enumerate(wanted.items(), 1):
                 tests = self._in_order(mutant, by_place[place])
                 if not tests:
-                    tell(Verdict(mutant, "not run", None))
+                    write_verdict(Verdict(mutant, "not run", None), verdicts)
                     continue
                 if len(self.children) == self.jobs:
-                    tell(self._wait())
+                    write_verdict(self._wait(), verdicts)
                 self._start(mutant, tests)
                 if number % 200 == 0:
                     print(f"{number} of {len(wanted)} mutants", file=sys.stderr, flush=True)
             while self.children:
-                tell(self._wait())
+                write_verdict(self._wait(), verdicts)
         return True
 
     def _without_mutants(self, items: Sequence[pytest.Item]) -> list[Clean]:
@@ -234,9 +240,8 @@ class Judge:
     def _judge(self, mutant: str, tests: Sequence[Clean], pipe: int) -> None:
         _silence()
         resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.alarm(_WALL)
+        _end_when_idle(_WALL)
         switch.switch_on(mutant)
         self.judging = True
         for index, one in enumerate(tests):
@@ -293,6 +298,20 @@ def _clean_file(number: int) -> Path:
 
 def _too_long(*_: object) -> None:
     raise TimeoutError(f"{_LONGEST} s are over")
+
+
+def _end_when_idle(wall: int) -> None:
+    """End this process when it waits for something that does not come, or for longer than ``wall`` seconds in all."""
+    last, end = _cpu_seconds(), time.monotonic() + wall
+
+    def look(*_: object) -> None:
+        nonlocal last
+        before, last = last, _cpu_seconds()
+        if last - before < 0.02 or time.monotonic() > end:
+            os._exit(3)
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _IDLE, _IDLE)
 
 
 def _silence() -> None:
