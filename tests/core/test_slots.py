@@ -197,6 +197,15 @@ def test_a_slot_that_we_have_written_into_is_told_again() -> None:
     assert reaction(bench, "😶", other) == []
 
 
+@pytest.mark.rule("RX-3")
+def test_what_was_told_before_we_wrote_is_told_again_if_it_comes_after() -> None:
+    bench = LinkBench()
+    other = own_id(bench)
+    assert [len(reaction(bench, "👍", other)) for _ in range(2)] == [1, 0]
+    react(bench, "❤")
+    assert [len(reaction(bench, "👍", other)) for _ in range(2)] == [1, 0]
+
+
 @settings(max_examples=100)
 @given(
     st.lists(
