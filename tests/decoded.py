@@ -1,8 +1,10 @@
-"""Decoded frames for tables of fields, and what is of a wrong type in one."""
+"""What the tables about frames share: decoded frames, values of a wrong type, and what a call costs."""
 
 import json
+from collections.abc import Callable
 from typing import Final
 
+from benchmarks.instructions import count
 from clawproto.json_types import Json
 from clawproto.wire.codec import decode
 from clawproto.wire.values import Frame, Payload
@@ -29,3 +31,12 @@ def frame_of(event: str, payload: Json, **envelope: Json) -> Frame:
 def payload_of(event: str, payload: Json) -> Payload:
     """What is read of a payload."""
     return frame_of(event, payload).payload
+
+
+def cost_of(work: Callable[[], object]) -> int:
+    """The instructions of the interpreter that a call executes."""
+
+    def run() -> None:
+        work()
+
+    return count(run)

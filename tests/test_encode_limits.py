@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 
-from benchmarks.instructions import count
 from clawproto.json_types import Json
 from clawproto.wire import json_text
 from clawproto.wire.codec import (
@@ -28,8 +27,8 @@ from clawproto.wire.codec import (
 )
 from clawproto.wire.json_text import write, write_flat, write_text
 from clawproto.wire.values import BadFrame, Frame
+from tests.decoded import Object, cost_of
 
-Object = dict[str, Json]
 TEXT: Object = {"kind": "text", "text": "x"}
 REPLY: Object = {"reply_to_msg_id": "msg-0", "reply_preview": {"id": "u"}}
 MENTION: Object = {"kind": "mention", "user_id": "u"}
@@ -156,7 +155,7 @@ def test_typing_as_a_whole(is_typing: bool) -> None:
 def test_transit_as_a_whole(hidden: list[Json] | None) -> None:
     def encode(**changes: Any) -> Any:
         usual: dict[str, Any] = {"trace_id": "t", "emitted_at": 5, "target_device_id": "d2", "user_id": "u"}
-        rest = {"device_id": "d1", "kind": "k", "data": {"rows": []}, "ciphertext_fragments": hidden}
+        rest: dict[str, Any] = {"device_id": "d1", "kind": "k", "data": {"rows": []}, "ciphertext_fragments": hidden}
         return json.loads(encode_transit(**{**usual, **rest, **changes}))
 
     expected = {
@@ -255,8 +254,8 @@ KINDS: list[Object] = [{"kind": kind, "url": "u"} for kind in ("image", "video",
 @pytest.mark.parametrize("fragments", [(), (TEXT,), (MENTION,), (*KINDS, MENTION), (*KINDS, MENTION, TEXT)])
 def test_the_usual_message_is_written_the_short_way(fragments: tuple[Object, ...]) -> None:
     """Of a list, which is not looked at for that, the same is written with many more instructions."""
-    short = count(lambda: encode_content("normal", fragments, (), None))
-    long = count(lambda: encode_content("normal", list(fragments), (), None))
+    short = cost_of(lambda: encode_content("normal", fragments, (), None))
+    long = cost_of(lambda: encode_content("normal", list(fragments), (), None))
     assert encode_content("normal", fragments, (), None) == encode_content("normal", list(fragments), (), None)
     assert short < long * 0.8
 

@@ -3,15 +3,16 @@
 import json
 import math
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
 
-from benchmarks.instructions import count
 from clawproto.json_types import Json
 from clawproto.wire import codec, json_backend, quick
 from clawproto.wire.json_backend import MAX_DEPTH, NotJson, is_shallow, msgspec_loads, stdlib_loads
 from clawproto.wire.values import Frame, MessagePayload
+from tests.decoded import cost_of
 
 both_readers = pytest.mark.parametrize(
     "loads", [pytest.param(stdlib_loads, id="stdlib"), pytest.param(msgspec_loads, id="msgspec")]
@@ -74,13 +75,14 @@ def test_up_to_4300_digits_are_an_integer(loads: json_backend.Loads, limit: int,
     usual = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(limit)
     try:
-        for sign, least in (("", math.inf), ("-", -math.inf)):
+        for sign in ("", "-"):
             for digits in (1, 640, 641, 4_299, 4_300, 4_301, 4_302, 8_600):
                 value = loads(f"{' ' * before}[{sign}{'9' * digits}]")
                 readable = digits <= 4_300 and (limit == 0 or digits <= limit)
                 whole = 10**digits - 1 if readable else math.inf
-                assert value == [-whole if least < 0 else whole]
-                assert isinstance(value, list) and type(value[0]) is (int if readable else float)
+                assert isinstance(value, list)
+                assert value == [-whole if sign else whole]
+                assert type(value[0]) is (int if readable else float)
     finally:
         sys.set_int_max_str_digits(usual)
 
@@ -139,7 +141,7 @@ def test_a_usual_text_is_read_at_once() -> None:
         ('{"a":1}', ' {"a":1}'),  # space before it
         (f'{{"a":"{padding}"}}', f'{{"a":"{padding[:4_293]}5{padding[:700]}"}}'),  # a digit where a long row has one
     ):
-        assert count(lambda usual=usual: stdlib_loads(usual)) < count(lambda other=other: stdlib_loads(other))
+        assert cost_of(partial(stdlib_loads, usual)) < cost_of(partial(stdlib_loads, other))
 
 
 # --- which reader --------------------------------------------------------------------------------------------------

@@ -29,6 +29,11 @@ from tests.decoded import LEAST, MOST, WRONG, Object, frame_of, payload_of
 TEXT: Object = {"kind": "text", "text": "x"}
 
 
+def evolve(value: Any, **changes: Any) -> Any:
+    """A copy with other fields, of whatever type."""
+    return attrs.evolve(value, **changes)
+
+
 @pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{request.param}_loads"))
@@ -97,7 +102,7 @@ def test_every_field_of_a_message(event: str, path: str, type_: type, without: A
     assert payload_of(event, MESSAGE) == READ
     for bad in [changed(MESSAGE, path), *(changed(MESSAGE, path, wrong) for wrong in WRONG[type_])]:
         problem = isinstance(without, str)
-        expected = MalformedPayload(without, bad) if problem else attrs.evolve(READ, **without)
+        expected = MalformedPayload(without, bad) if problem else evolve(READ, **without)
         assert payload_of(event, bad) == expected
 
 
@@ -114,6 +119,9 @@ PLAIN = MessagePayload("m", "normal", (TextFragment("x"),), ())
     ("path", "value", "change"),
     [
         ("message_id", "", {"message_id": ""}),
+        ("message_id", 5, "payload.message_id is not a string"),
+        ("message.body.fragments", {"kind": "text"}, NO_LIST),
+        ("message.body.fragments", "x", NO_LIST),
         ("message_mode", "", {"message_mode": ""}),
         ("message_mode", 5, {"message_mode": ""}),
         ("message.body.fragments", [], {"fragments": ()}),
@@ -139,7 +147,9 @@ PLAIN = MessagePayload("m", "normal", (TextFragment("x"),), ())
 )
 def test_a_usual_message_in_which_one_thing_differs(path: str, value: Json, change: Any) -> None:
     assert payload_of("message.send", USUAL) == PLAIN
-    assert payload_of("message.send", changed(USUAL, path, value)) == attrs.evolve(PLAIN, **change)
+    source = changed(USUAL, path, value)
+    expected = MalformedPayload(change, source) if isinstance(change, str) else evolve(PLAIN, **change)
+    assert payload_of("message.send", source) == expected
 
 
 # --- fragments and mentions ----------------------------------------------------------------------------------------
@@ -173,12 +183,12 @@ def test_every_field_of_a_fragment(kind: str, whole: Object, expected: Fragment)
         required = field in ("text", "url")
         missing = {name: value for name, value in source.items() if name != field}
         for without in (missing, {**source, field: None}):
-            left = () if required else (attrs.evolve(cast(Any, expected), **{field: None}),)
+            left = () if required else (evolve(expected, **{field: None}),)
             assert fragments_of(without, TEXT) == ((*left, last), int(required))
         for wrong in WRONG[type(good)][1:]:
             assert fragments_of({**source, field: wrong}, TEXT) == ((last,), 1)
         for value in (LEAST, 0, MOST) if type(good) is int else ():
-            same = attrs.evolve(cast(Any, expected), **{field: value})
+            same = evolve(expected, **{field: value})
             assert fragments_of({**source, field: value}, TEXT) == ((same, last), 0)
 
 
@@ -196,7 +206,7 @@ def test_what_mentions_nobody_hides_none_of_the_others(nobody: Json) -> None:
     payload = payload_of(
         "message.send", changed(USUAL, "message.context.mentions", [nobody, "u", nobody, {"user_id": "v"}])
     )
-    assert payload == attrs.evolve(PLAIN, mentions=(Mention("u"), Mention("v")))
+    assert payload == evolve(PLAIN, mentions=(Mention("u"), Mention("v")))
 
 
 # --- the envelope --------------------------------------------------------------------------------------------------
@@ -225,19 +235,17 @@ with_payload = pytest.mark.parametrize(("event", "payload", "read"), PAYLOADS, i
 @pytest.mark.rule("ENV-13", "ENV-14", "R2-31")
 @with_payload
 def test_every_field_of_the_envelope(event: str, payload: Json, read: Payload) -> None:
-    whole = attrs.evolve(WHOLE_FRAME, event=event, payload=read)
+    whole = evolve(WHOLE_FRAME, event=event, payload=read)
     assert frame_of(event, payload, **ENVELOPE) == whole
     for field, good in ENVELOPE.items():
         absent: Any = "" if field == "trace_id" else None
-        without = attrs.evolve(whole, **{field: absent})
+        without = evolve(whole, **{field: absent})
         assert frame_of(event, payload, **{name: value for name, value in ENVELOPE.items() if name != field}) == without
         for wrong in WRONG[type(good)]:
             malformed = field == "dseq"
-            assert frame_of(event, payload, **{**ENVELOPE, field: wrong}) == attrs.evolve(
-                without, dseq_malformed=malformed
-            )
+            assert frame_of(event, payload, **{**ENVELOPE, field: wrong}) == evolve(without, dseq_malformed=malformed)
         for value in (LEAST, -1, 0, MOST) if type(good) is int else ():
-            assert frame_of(event, payload, **{**ENVELOPE, field: value}) == attrs.evolve(whole, **{field: value})
+            assert frame_of(event, payload, **{**ENVELOPE, field: value}) == evolve(whole, **{field: value})
 
 
 @pytest.mark.rule("ENV-4", "ENV-5", "ENV-13")
@@ -247,9 +255,9 @@ def test_every_field_of_a_peer(field: str, event: str, payload: Json, read: Payl
     peer: Object = {"id": "a", "type": "direct", "nick_name": "A"}
     for name in peer:
         rest = {other: value for other, value in peer.items() if other != name}
-        left = None if name == "id" else attrs.evolve(Peer("a", "direct", "A"), **{name: None})
+        left = None if name == "id" else evolve(Peer("a", "direct", "A"), **{name: None})
         for source in [rest, *({**peer, name: wrong} for wrong in WRONG[str])]:
-            assert frame_of(event, payload, **{field: source}) == attrs.evolve(Frame(event, read), **{field: left})
+            assert frame_of(event, payload, **{field: source}) == evolve(Frame(event, read), **{field: left})
 
 
 @pytest.mark.rule("CAP-6")

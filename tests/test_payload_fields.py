@@ -135,7 +135,7 @@ every_payload = pytest.mark.parametrize(
 def absent(expected: Payload, field: str) -> Payload:
     """The payload without this field."""
     default: Any = () if field == "scope" else False if field == "removed" else None
-    return attrs.evolve(cast(Any, expected), **{field: default})
+    return cast(Payload, attrs.evolve(cast(Any, expected), **{field: default}))
 
 
 @pytest.mark.rule("EVT-5", "ENV-12", "ENV-13", "ENV-14", "META-2")

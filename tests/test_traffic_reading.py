@@ -2,11 +2,11 @@
 name may be from the beginning."""
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
-from benchmarks.instructions import count
 from clawproto.json_types import Json
 from clawproto.wire import codec, json_backend
 from clawproto.wire.codec import decode
@@ -14,7 +14,7 @@ from clawproto.wire.payloads import read_message
 from clawproto.wire.quick import Answer, Said, Writing
 from clawproto.wire.traffic import decode_traffic
 from clawproto.wire.values import BadFrame, Frame, MessagePayload, Peer, TextFragment
-from tests.decoded import LEAST, MOST, WRONG, Object
+from tests.decoded import LEAST, MOST, WRONG, Object, cost_of
 
 BODY: Object = {
     "body": {"fragments": [{"kind": "text", "text": "x"}]},
@@ -66,8 +66,9 @@ def test_what_counts_of_a_message(event: str) -> None:
             assert traffic(event, MESSAGE, **changed) == expected
         for value in (LEAST, -1, 0, MOST) if type(good) is int else ():
             assert traffic(event, MESSAGE, **{**ENVELOPE, field: value}) == said(event, **{field: value})
-    for hidden in ([], [1.5, {"a": None}], "x", 5, None):
-        whole = {**ENVELOPE, "ciphertext_fragments": hidden}
+    ciphertexts: list[Json] = [[], [1.5, {"a": None}], "x", 5, None]
+    for hidden in ciphertexts:
+        whole: Object = {**ENVELOPE, "ciphertext_fragments": hidden}
         assert traffic(event, MESSAGE, **whole) == said(event, ciphertext_fragments=hidden)
     for name in SENDER:
         peer = {other: value for other, value in SENDER.items() if other != name}
@@ -102,7 +103,8 @@ def test_what_counts_of_an_ack() -> None:
     for value in (LEAST, 0, MOST):
         assert traffic("message.ack", {**whole, "accepted_at": value}, trace_id="t") == ("t", "m", value)
         assert traffic("message.ack", whole, trace_id="t", dseq=value) is None
-    for nothing in (None, 5, [], "x", {}):
+    nothings: list[Json] = [None, 5, [], "x", {}]
+    for nothing in nothings:
         assert traffic("message.ack", nothing, trace_id="t") == ("t", None, None)
 
 
@@ -197,7 +199,7 @@ def test_usual_traffic_is_read_the_short_way(reader: str) -> None:
         other = json.dumps({"event": event, "version": "2", "sender": SENDER, "payload": payload, "later": 1})
         if reader == "msgspec":
             for read in (decode, decode_traffic):
-                assert count(lambda: read(usual, 10_000)) < count(lambda: read(other, 10_000))  # noqa: B023
+                assert cost_of(partial(read, usual, 10_000)) < cost_of(partial(read, other, 10_000))
         assert decode_traffic(usual, 10_000) == decode_traffic(other, 10_000)
 
 
@@ -210,4 +212,4 @@ def test_a_usual_message_is_read_the_short_way(mode: str, empty: Json) -> None:
     usual: Object = {**MESSAGE, "message_mode": mode, "message": {**BODY, "context": context}}
     other: Object = {**usual, "later": 1}
     assert read_message(usual) == read_message(other) == MessagePayload("m", mode, READ.fragments, ())
-    assert count(lambda: read_message(usual)) < count(lambda: read_message(other)) * 0.7
+    assert cost_of(lambda: read_message(usual)) < cost_of(lambda: read_message(other)) * 0.7
