@@ -50,11 +50,11 @@ REASON_OUTAGE = "auth service unavailable"  # HS-16: contained, any letter case
 
 
 def start(link: LinkState, turn: Turn) -> LinkState:
-    """The session wants to be connected from now on."""
-    return evolve(link, phase=Down(turn.mono)) if isinstance(link.phase, Unstarted) else link
+    """The session begins: it wants to be connected from now on."""
+    return evolve(link, phase=Down(turn.mono))
 
 
-def socket_device_id(link: LinkState, tokens: TokenState, turn: Turn) -> str:
+def socket_device_id(tokens: TokenState, turn: Turn) -> str:
     """The ``device_id`` for ``connect``: the same on every connect (CLOSE-6, DEV-1, DEV-2, DEV-8, HS-23)."""
     assert tokens.credentials is not None
     identity = tokens.credentials.identity
@@ -127,7 +127,7 @@ def challenged(
         emitted_at=turn.wall,
         token=pair.access.reveal(),
         nonce=challenge.nonce,
-        device_id=socket_device_id(link, tokens, turn),
+        device_id=socket_device_id(tokens, turn),
         client_version=turn.config.client_version,
         capabilities=turn.config.capabilities.flags,
     )
@@ -137,7 +137,7 @@ def challenged(
 
 def accepted(link: LinkState, phase: Greeting, hello: HelloOk, tokens: TokenState, turn: Turn) -> LinkState:
     """``hello-ok``: adopt the resolved device id, whatever the delivery mode (HS-7, HS-8)."""
-    device_id = hello.device_id or socket_device_id(link, tokens, turn)
+    device_id = hello.device_id or socket_device_id(tokens, turn)
     turn.emit(Ready(device_id, delivery_mode(hello, turn.config.capabilities)))
     online = Online(phase.generation, since=turn.mono, heard_at=turn.mono)
     return evolve(link, phase=online, device_id=device_id)
@@ -160,7 +160,7 @@ def refused(
     outage = reason is not None and REASON_OUTAGE in reason.lower()
     refresh = not outage and is_near_expiry(tokens, turn.now)
     turn.emit(HandshakeRefused(reason, "refresh" if refresh else "retry"))
-    return _retry(link, None, f"hello-fail: {(reason or '')[:200]}", turn), None, refresh
+    return _retry(link, None, f"hello-fail: {reason or ''}", turn), None, refresh
 
 
 # --- being online --------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ def refused(
 def heard(link: LinkState, turn: Turn) -> LinkState:
     """Any frame at all is a sign of life (HB-6)."""
     phase = link.phase
-    if isinstance(phase, Online) and (phase.heard_at != turn.mono or phase.pinged_at is not None):
+    if isinstance(phase, Online) and phase.heard_at != turn.mono:  # a ping goes out later than the last frame came
         return evolve(link, phase=Online(phase.generation, phase.since, turn.mono))
     return link
 
@@ -246,10 +246,9 @@ def close(
     """
     phase = link.phase
     match phase:
-        case Online():
+        case Online() | Waiting() | Greeting():
             turn.do(Close(phase.generation, code, reason))
-        case Waiting() | Greeting():
-            turn.do(Close(phase.generation, code, reason))
+            return _closing(link, phase, reason, not_before, turn, planned=planned)
         case Opening():
             turn.do(Abort(phase.generation))
             return evolve(link, phase=Down(not_before or turn.mono))
@@ -257,15 +256,20 @@ def close(
             return evolve(link, phase=evolve(phase, not_before=not_before))
         case Down() | Unstarted() | Ended():
             return link
-    closing = Closing(
-        phase.generation,
-        turn.mono + turn.policy.close_timeout_ms,
-        not_before,
-        isinstance(phase, Online),
-        planned,
-        reason,
-    )
-    return evolve(link, phase=closing)
+
+
+def _closing(
+    link: LinkState,
+    phase: Online | Waiting | Greeting,
+    reason: str,
+    not_before: int | None,
+    turn: Turn,
+    *,
+    planned: bool,
+) -> LinkState:
+    deadline = turn.mono + turn.policy.close_timeout_ms
+    online = isinstance(phase, Online)
+    return evolve(link, phase=Closing(phase.generation, deadline, not_before, online, planned, reason))
 
 
 def give_up(link: LinkState, reason: str, turn: Turn, *, code: int = CODE_NORMAL) -> LinkState:
@@ -282,38 +286,32 @@ def renew(link: LinkState, turn: Turn) -> LinkState:
     phase = link.phase
     if not isinstance(phase, Online):
         return link
-    before = len(turn.effects)
-    link = close(link, CODE_NORMAL, "token rotated", turn.mono, turn, planned=True)
-    turn.effects[before:] = [
-        Reconnect(effect.generation, effect.reason) if isinstance(effect, Close) else effect
-        for effect in turn.effects[before:]
-    ]
-    return evolve(link, attempts=0)
+    reason = "token rotated"
+    turn.do(Reconnect(phase.generation, reason))
+    return evolve(_closing(link, phase, reason, turn.mono, turn, planned=True), attempts=0)
 
 
 def hurry(link: LinkState, turn: Turn) -> LinkState:
     """A new token is in force: the backoff is void (REF-22, REF-42, OUT-8), but not the floor of CLOSE-5."""
     phase = link.phase
-    if not isinstance(phase, Down):
+    if not isinstance(phase, Down) or not link.attempts:
         return link
-    if phase.not_before > turn.mono:
-        phase = Down(max(turn.mono, phase.floor), phase.floor)
-    return link if phase is link.phase and not link.attempts else evolve(link, phase=phase, attempts=0)
+    allowed = max(turn.mono, phase.floor)
+    return evolve(link, phase=Down(min(phase.not_before, allowed), phase.floor), attempts=0)
 
 
 def other_identity(link: LinkState) -> LinkState:
     """Whoever evicted us before did so under another identity: no floor is left of it."""
     phase = link.phase
-    return evolve(link, phase=Down(phase.not_before), takeovers=0) if isinstance(phase, Down) else link
+    return evolve(link, phase=Down(phase.not_before) if isinstance(phase, Down) else phase, takeovers=0)
 
 
 def stop(link: LinkState, turn: Turn) -> LinkState:
-    """End of the session."""
-    link = close(link, CODE_NORMAL, "session ended", None, turn, planned=True)
-    return link if isinstance(link.phase, Closing) else evolve(link, phase=Ended())
+    """End of the session. Once there is no socket, the link is `Ended` (`session`)."""
+    return close(link, CODE_NORMAL, "session ended", None, turn, planned=True)
 
 
-def closed(link: LinkState, event: Closed, turn: Turn, *, asked_for: bool = False) -> LinkState:
+def closed(link: LinkState, event: Closed, turn: Turn, *, asked_for: bool) -> LinkState:
     """The socket is gone (CLOSE table). ``asked_for``: the hub closed it at our request (HIST-14)."""
     phase = link.phase
     if event.generation != generation(link):
@@ -346,9 +344,9 @@ def _taken_over(link: LinkState, event: Closed, turn: Turn) -> LinkState:
 
 def _named_delay(reason: str, ceiling_ms: int) -> int:
     """The number behind ``retry_after_ms`` in a close reason, however it is written (CLOSE-15)."""
-    _, found, rest = reason.partition("retry_after_ms")
+    _, _, rest = reason.partition("retry_after_ms")
     digits = ""
-    for character in rest.lstrip("\"'=: ") if found else "":
+    for character in rest.lstrip("\"'=: "):
         if not ("0" <= character <= "9") or len(digits) == 9:
             break
         digits += character

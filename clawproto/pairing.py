@@ -32,13 +32,14 @@ class Redeeming:
 
     Attributes:
         user_id: sent along to re-pair that very agent (PAIR-2); None for none.
+        request: number of the HTTP request; 0 before the first.
         tries: repetitions after a call that certainly did not arrive (PAIR-6).
     """
 
     pair: Pair
     ws_url: str
     user_id: str | None
-    request: int
+    request: int = 0
     tries: int = 0
     retry_at: int | None = None
 
@@ -78,7 +79,7 @@ def begin(pairing: PairingState, command: Pair, known: Credentials | None, turn:
     if known is not None and command.identity == "repair" and known.identity.base_url.rstrip("/") == base_url:
         user_id = known.identity.user_id
     command = evolve(command, base_url=base_url, code=command.code.strip())
-    return _send(Redeeming(command, ws_url, user_id, request=0), turn)
+    return _send(Redeeming(command, ws_url, user_id), turn)
 
 
 def _refuse(pairing: PairingState, command: int, code: int | None, spent: Spent, text: str, turn: Turn) -> PairingState:

@@ -40,13 +40,13 @@ class Call:
     Attributes:
         command: what is being done, and for whom.
         request: number of the HTTP request; 0 while a refresh is awaited.
-        presented: digest of the access token it went out with.
+        presented: digest of the access token it went out with; blank before that.
         status: of the answer that made the refresh necessary; 0 before that.
     """
 
     command: CallRest
-    request: int
-    presented: str
+    request: int = 0
+    presented: str = ""
     status: int = 0
 
 
@@ -64,7 +64,7 @@ def call(rest: RestState, command: CallRest, tokens: TokenState, turn: Turn) -> 
     if tokens.stopped or pair is None:
         turn.resolve(command.command, _why_not(tokens))
         return rest
-    return _send(rest, Call(command, 0, ""), tokens, turn)
+    return _send(rest, Call(command), tokens, turn)
 
 
 def _why_not(tokens: TokenState) -> RestResult:
@@ -147,11 +147,6 @@ def _result(event: HttpAnswered | HttpFailed, command: CallRest) -> RestResult:
 def _resolve(rest: RestState, command: int, result: RestResult, turn: Turn) -> RestState:
     turn.resolve(command, result)
     return evolve(rest, calls=rest.calls.remove(command))
-
-
-def is_waiting(rest: RestState) -> bool:
-    """Whether some call waits for a refresh."""
-    return any(pending.request == 0 for pending in rest.calls.values())
 
 
 def token_swapped(rest: RestState, tokens: TokenState, turn: Turn) -> RestState:

@@ -4,8 +4,9 @@ Rules: REF-1 to REF-7, REF-37, REST-1, REST-2, AUTH-8, TOK-20, REF-47.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from clawproto.deferred import frozen
 from clawproto.http import FileBody, HttpAnswer, HttpRequest
@@ -16,11 +17,13 @@ from clawproto.wire import json_backend
 DEVICE_ID_LIMIT = 128  # bytes, REF-3
 
 _JSON = ("content-type", "application/json")
+_STRING_OR_INFINITY: Final = re.compile(r'("(?:[^"\\]|\\.)*")|Infinity')
 
 
 def dump(value: Json) -> str:
-    """Compact JSON text."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    """Compact JSON text, ASCII only. What was read from a number too large for a float is written as such a number."""
+    text = json.dumps(value, separators=(",", ":"))
+    return _STRING_OR_INFINITY.sub(lambda found: found[1] or "1e999", text) if "Infinity" in text else text
 
 
 def device_id_problem(device_id: str) -> str | None:

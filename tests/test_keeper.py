@@ -261,16 +261,25 @@ def test_a_failed_commit_is_tried_again_for_ever() -> None:
     assert desk.drain() == [message(2)]
     assert desk.notices == [MessagesUnsaved(3, "disk full"), MessagesSaved(9)]
     assert desk.engine.next_deadline() is None
+    desk.arrives((message(3), 3))
+    desk.fail()
+    assert desk.engine.next_deadline() == desk.mono + 100, "what is over does not count"
 
 
-def test_a_short_failure_raises_no_alarm() -> None:
+@pytest.mark.rule("REF-10")
+@pytest.mark.parametrize(
+    ("failures", "news"), [(1, []), (2, []), (3, [MessagesUnsaved(3, "disk full"), MessagesSaved(3)])]
+)
+def test_only_the_third_failure_in_a_row_raises_an_alarm(failures: int, news: list[AppEvent]) -> None:
     desk = Desk()
     desk.arrives((message(1), 1))
-    desk.fail()
-    desk.mono = 100
-    desk.engine.handle(Tick())
+    for _ in range(failures):
+        desk.fail()
+        desk.mono += 1_000
+        desk.engine.handle(Tick())
     desk.store()
-    assert desk.drain() == [message(1)] and desk.notices == []
+    assert desk.notices == news
+    assert [event for event in desk.drain() if event not in news] == [message(1)]
 
 
 @pytest.mark.rule("R2-10")
@@ -288,6 +297,20 @@ def test_a_commit_whose_report_was_lost_is_news_all_the_same() -> None:
     desk.engine.mailbox.settle_handed_out()
     desk.store()
     assert desk.filing.backlog().arrivals == ()
+
+
+@pytest.mark.rule("R2-10")
+def test_after_a_lost_report_what_was_told_before_is_still_no_news() -> None:
+    desk = Desk()
+    desk.arrives((message(1), 1))
+    desk.store()
+    desk.arrives((message(1), 2), (message(2), 3))
+    desk.fail(after_all=True)
+    desk.mono = 100
+    desk.engine.handle(Tick())
+    desk.store()
+    assert desk.drain() == [message(1), message(2)]
+    assert desk.fed(Settle) == [Settle(1), Settle(2), Settle(3)]
 
 
 FIRST, LAST = evolve(message(1), message=evolve(message(1).message, stream_merged=True)), message(1)
@@ -368,6 +391,25 @@ def test_whose_a_store_is_is_said_first_unless_it_knows(user_id: str | None) -> 
     assert [commit.changes for commit in engine.keeper.commits] == said
 
 
+@pytest.mark.rule("R2-9", "R2-10")
+@pytest.mark.parametrize("user_id", ["", IDENTITY.user_id])
+def test_a_store_that_is_new_needs_no_taking_up(user_id: str) -> None:
+    session, mono = Scripted(), 0
+    session.credentials = evolve(CREDENTIALS, identity=evolve(IDENTITY, user_id=user_id))
+    engine = Engine(session, now=lambda: Instant(mono, mono), keeps_messages=True)
+    assert engine.keeper is not None
+    engine.handle(Start(session.credentials))
+    assert [commit.changes for commit in engine.keeper.commits] == [(ForUser(user_id),)]
+    engine.commit_report(Committed(engine.keeper.commits[0].number, ()))
+    session.on(events.FrameReceived, Emit(message(1), 1))
+    engine.handle(frame())
+    engine.commit_report(CommitFailed(engine.keeper.commits[0].number, "the report was lost"))
+    mono = 100
+    engine.handle(Tick())
+    engine.commit_report(Committed(engine.keeper.commits[0].number, (Filed(1, None),)))
+    assert engine.take() == message(1)
+
+
 def _with_filing(filing: Filing) -> Desk:
     desk = Desk(backlog=filing.backlog())
     desk.filing = filing
@@ -405,6 +447,32 @@ def test_what_waits_for_its_commit_counts_in_the_inbox() -> None:
 
 
 @pytest.mark.rule("R2-25")
+def test_sizes_add_up_while_they_wait_for_their_commit() -> None:
+    desk = Desk(limit=InboxLimit(size=3 * len(frame().data)))
+    for number in range(1, 4):
+        assert not desk.engine.paused
+        desk.arrives((message(number), number))
+    assert desk.engine.paused
+    while desk.keeper.commits:
+        desk.store()
+    desk.drain()
+    assert not desk.engine.paused, "handed out, they take no room"
+
+
+@pytest.mark.rule("R2-25")
+def test_with_room_for_one_the_next_is_read_when_that_is_settled() -> None:
+    desk = Desk(limit=InboxLimit(events=1))
+    for number in (1, 2):
+        desk.arrives((message(number), number))
+        assert desk.engine.paused
+        desk.store()
+        assert desk.drain() == [message(number)]
+        desk.engine.mailbox.settle_handed_out()
+        desk.store()
+        assert not desk.engine.paused
+
+
+@pytest.mark.rule("R2-25")
 def test_reading_goes_on_when_what_filled_the_inbox_was_no_news() -> None:
     desk = Desk(limit=InboxLimit(events=2, size=15))
     desk.filing.commit([Arrival(message(1)), Arrival(message(2))])
@@ -427,6 +495,18 @@ def test_what_can_never_be_stored_holds_nothing_up() -> None:
     assert desk.fed(Settle) == [Settle(1), Settle(2)]
     assert list(desk.engine.quarantined) == [rejection]
     assert desk.notices == [ReplayFinished(True), rejection]
+
+
+@pytest.mark.rule("R2-11")
+@pytest.mark.parametrize("index", [0, 1, 2])
+def test_the_change_that_is_blamed_is_set_aside_and_no_other(index: int) -> None:
+    desk = Desk()
+    desk.arrives(*[(message(number), number) for number in range(3)])
+    desk.engine.commit_report(CommitFailed(desk.commit.number, "?", unstorable=index))
+    changes = list(desk.store())
+    blamed = changes.pop(index)
+    assert isinstance(blamed, Quarantined) and blamed.rejection.message == message(index)
+    assert changes == [Arrival(message(number)) for number in range(3) if number != index]
 
 
 @pytest.mark.rule("R2-11")
@@ -476,7 +556,7 @@ def test_after_a_stop_a_store_that_fails_is_given_up() -> None:
     assert desk.fed(KeepFailed) == [KeepFailed(9, "disk full")] and desk.fed(Settle) == []
     desk.does(Keep(10, (SEND,)))
     desk.arrives((message(2), 2))
-    assert [event.operation for event in desk.session.seen if isinstance(event, KeepFailed)] == [9, 10]
+    assert desk.fed(KeepFailed)[1:] == [KeepFailed(10, "the message store was given up")]
     assert desk.fed(Settle) == [] and desk.keeper.is_idle
 
 

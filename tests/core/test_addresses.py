@@ -2,6 +2,7 @@
 
 import pytest
 
+from clawproto.http import HttpRequest
 from clawproto.rest_format import refresh_request, websocket_url
 from clawproto.secret import Secret
 
@@ -13,6 +14,7 @@ from clawproto.secret import Secret
         ("https://chat.example", "wss://chat.example/ws"),
         ("https://chat.example:8443/api/", "wss://chat.example:8443/ws"),
         ("http://127.0.0.1:8080", "ws://127.0.0.1:8080/ws"),
+        ("https://chat.example/to/http://else", "wss://chat.example/ws"),
     ],
 )
 def test_a_websocket_address_can_be_derived(base_url: str, expected: str) -> None:
@@ -26,7 +28,8 @@ def test_from_other_addresses_it_cannot(base_url: str) -> None:
         websocket_url(base_url)
 
 
-@pytest.mark.rule("LEGACY-6")
+@pytest.mark.rule("LEGACY-6", "REF-1", "REF-2", "REF-3")
 def test_a_refresh_goes_to_its_one_path() -> None:
-    request = refresh_request("https://chat.example", "lab-01", Secret("r" * 64))
-    assert request.url == "https://chat.example/v1/auth/refresh"
+    headers = (("content-type", "application/json"), ("x-device-id", "lab-01"))
+    request = refresh_request("https://chat.example", "lab-01", Secret("rrr"))
+    assert request == HttpRequest("POST", "https://chat.example/v1/auth/refresh", headers, b'{"refresh_token":"rrr"}')

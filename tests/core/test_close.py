@@ -2,7 +2,7 @@
 
 import pytest
 
-from clawproto.app_events import TakenOver
+from clawproto.app_events import Disconnected, TakenOver
 from clawproto.effects import Logout, Open, Reconnect
 from clawproto.events import OpenFailed
 from clawproto.link_state import Closing
@@ -36,6 +36,7 @@ def test_a_takeover_keeps_the_token_and_waits_five_seconds(code: int) -> None:
     bench = LinkBench(policy=PLAIN)
     bench.run_for(20_000)
     effects = bench.closed(code, "replaced")
+    assert emitted(effects, Disconnected) == [Disconnected(code, "replaced", 5_000)]
     assert emitted(effects, TakenOver) == [TakenOver(code, 5_000)]
     assert bench.online_again() == 5_000
     assert not bench.refreshes and not bench.all(Logout)
@@ -97,6 +98,7 @@ def test_who_was_cut_off_together_does_not_come_back_together(code: int, reason:
         ('{"error":"duplicate session","retry_after_ms":45000}', 45_000),
         ("{'retry_after_ms': '12000'}", 12_000),
         ("duplicate; retry_after_ms=7000, code=9", 7_000),
+        ("retry_after_ms=7000MS", 7_000),
         ("retry_after_ms=1000", 5_000),
         ("retry_after_ms=-30000", 5_000),
         ("retry_after_ms=soon", 5_000),
@@ -145,6 +147,59 @@ def test_another_identity_does_not_inherit_the_floor() -> None:
     assert of(effects, Open)
 
 
+@pytest.mark.rule("CLOSE-5", "REF-26")
+def test_nor_does_a_second_one() -> None:
+    bench = LinkBench()
+    bench.run_for(40_000)
+    bench.closed(4002, "retry_after_ms=20000")
+    for number in (2, 3):
+        bench.run_for(1_000)
+        assert not of(bench.load(credentials(pair(jwt(f"a{number}"), f"refresh-{number}"), generation=number)), Open)
+    assert bench.wait_for_socket() == 18_000
+
+
+@pytest.mark.rule("REF-22", "OUT-8", "CLOSE-3")
+def test_with_a_new_token_the_backoff_begins_anew() -> None:
+    bench = LinkBench(greet=False, policy=PLAIN)
+    for _ in range(5):
+        bench.step(OpenFailed(bench.generation, "refused"))
+        bench.wait_for_socket()
+    bench.step(OpenFailed(bench.generation, "refused"))
+    assert of(bench.load(credentials(pair(jwt("a2"), "refresh-2"), generation=2)), Open)
+    bench.step(OpenFailed(bench.generation, "refused"))
+    assert bench.wait_for_socket() == 500
+
+
+@pytest.mark.rule("OUT-8", "CLOSE-5")
+@pytest.mark.parametrize("online", [True, False])
+def test_another_identity_does_not_inherit_the_takeovers(online: bool) -> None:
+    bench = LinkBench(policy=PLAIN)
+    bench.closed(4001)
+    if online:
+        bench.online_again()
+    bench.load(credentials(pair(jwt("b1"), "refresh-b"), user_id="u-2", device_id="lab-02", generation=2))
+    assert bench.online
+    bench.closed(4001)
+    assert bench.online_again() == 5_000
+
+
+@pytest.mark.rule("OUT-8", "REF-26")
+def test_a_socket_of_another_identity_is_closed_before_the_next_is_opened() -> None:
+    bench = LinkBench()
+    bench.answers_close = False
+    effects = bench.load(credentials(pair(jwt("b1"), "refresh-b"), user_id="u-2", device_id="lab-02", generation=2))
+    assert of(effects, Reconnect) and not of(effects, Open)
+    assert of(bench.closed(1000), Open)
+
+
+@pytest.mark.rule("OUT-8", "REF-22")
+def test_before_hello_ok_a_close_leaves_nothing_that_a_new_token_waits_for() -> None:
+    bench = LinkBench(greet=False)
+    bench.challenge_now()
+    bench.closed(1006)
+    assert of(bench.load(credentials(pair(jwt("a2"), "refresh-2"), generation=2)), Open)
+
+
 @pytest.mark.rule("CLOSE-5")
 @pytest.mark.parametrize("code", [4001, 4002])
 def test_a_takeover_that_meets_our_own_close_counts(code: int) -> None:
@@ -169,6 +224,7 @@ def test_1009_reconnects_with_backoff_and_never_sends_that_message_again() -> No
     effects = bench.closed(1009)
     result = bench.results[large]
     assert isinstance(result, SendRejected) and result.code == "message_too_large"
+    assert result.reason is not None and "1009" in result.reason
     assert not of(effects, Open)
     assert 500 <= bench.online_again() <= 650
     again = bench.uplinks("message.send")[3:]
@@ -236,6 +292,28 @@ def test_readiness_counts_although_no_timer_ran() -> None:
     bench.pass_time(5_000)
     bench.closed(1006)
     assert bench.online_again() <= 650
+
+
+@pytest.mark.rule("CLOSE-4", "R2-7")
+def test_readiness_counts_for_a_close_of_our_own_as_well() -> None:
+    bench = LinkBench(grant="v2", policy=Policy(stable_after_ms=3_000, unexplained_floor_ms=0, reconnect_jitter=0.0))
+    for _ in range(5):
+        bench.closed(1006)
+        bench.online_again()
+    bench.run_for(4_000)
+    bench.message("msg-1", dseq=9)
+    assert bench.wait_for_socket() == 500
+
+
+@pytest.mark.rule("CLOSE-2", "CLOSE-3", "HS-8")
+def test_a_hub_that_grants_what_cannot_be_used_is_left_alone_for_longer_each_time() -> None:
+    bench = LinkBench(greet=False, policy=PLAIN)
+    waits: list[int] = []
+    for _ in range(4):
+        bench.challenge_now()
+        bench.hello_now(ack_mode="dseq")
+        waits.append(bench.wait_for_socket())
+    assert waits == [500, 1_000, 2_000, 4_000]
 
 
 @pytest.mark.rule("CLOSE-4", "REF-26")

@@ -149,15 +149,25 @@ def test_a_send_after_stop_is_refused_and_a_second_stop_does_nothing() -> None:
     assert bench.stop() == ()
 
 
-@pytest.mark.parametrize("stage", ["down", "opening", "waiting", "greeting", "closing"])
-def test_stop_ends_the_session_from_every_phase(stage: str) -> None:
+@pytest.mark.rule("CLOSE-12", "REF-32")
+@pytest.mark.parametrize(
+    ("stage", "ends"),
+    [
+        ("down", []),
+        ("opening", [Abort(1)]),
+        ("waiting", [Close(1, 1000, "session ended")]),
+        ("greeting", [Close(1, 1000, "session ended")]),
+        ("closing", []),
+    ],
+)
+def test_stop_ends_the_session_from_every_phase(stage: str, ends: list[Effect]) -> None:
     bench = LinkBench(greet=stage == "closing")
     bench.answers_close = False
     match stage:
         case "down":
             bench.closed(1006)
         case "waiting":
-            bench.challenge_now()
+            bench.step(bench.opened())
         case "greeting":
             bench.challenge_now()
         case "closing":
@@ -166,12 +176,24 @@ def test_stop_ends_the_session_from_every_phase(stage: str) -> None:
             bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
         case _:
             pass
-    bench.stop()
+    assert closing(bench.stop()) == ends
     bench.run_for(5_000)
     assert isinstance(bench.state.link.phase, Ended)
     sockets = bench.sockets()
     bench.run_for(600_000)
     assert bench.sockets() == sockets and bench.deadline is None
+
+
+@pytest.mark.rule("CLOSE-12", "REF-26")
+def test_stopped_while_the_socket_is_changed_nothing_begins_anew_and_nothing_takes_longer() -> None:
+    bench = LinkBench()
+    bench.answers_close = False
+    bench.run_until_refresh()
+    bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
+    bench.run_for(3_000)
+    assert bench.stop() == ()
+    assert of(bench.run_for(2_000), Abort) == [Abort(1)]
+    assert bench.told(Disconnected) == [Disconnected(None, "token rotated", None, planned=True)]
 
 
 @pytest.mark.rule("OUT-7", "CLOSE-12")
@@ -195,6 +217,29 @@ def test_disconnections_name_their_delay() -> None:
     bench.closed(1006, "r" * 1_000)
     (told,) = bench.told(Disconnected)
     assert (told.code, told.retry_in_ms, told.planned, len(told.reason)) == (1006, 5_000, False, 200)
+
+
+@pytest.mark.rule("HB-6", "REF-26", "CLOSE-12")
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("silence", Disconnected(1000, "no sign of life", 500)),
+        ("rotation", Disconnected(1000, "token rotated", 0, planned=True)),
+        ("stop", Disconnected(1000, "session ended", None, planned=True)),
+    ],
+)
+def test_disconnections_of_our_own_say_why_and_whether_they_are_trouble(why: str, told: Disconnected) -> None:
+    bench = LinkBench(policy=Policy(reconnect_jitter=0.0))
+    match why:
+        case "silence":
+            bench.answers_pings = False
+            bench.run_for(40_000)
+        case "rotation":
+            bench.run_until_refresh()
+            bench.reply(rotated(jwt("a2", issued_ms=bench.now.wall_ms)))
+        case _:
+            bench.stop()
+    assert bench.told(Disconnected) == [told]
 
 
 @pytest.mark.rule("CLOSE-6")

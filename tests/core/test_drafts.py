@@ -24,7 +24,7 @@ from clawproto.results import (
     StreamEnded,
     StreamOpened,
 )
-from tests.core.harness import frame, jwt, of, rotated, verdict
+from tests.core.harness import credentials, frame, jwt, of, pair, rotated, verdict
 from tests.core.link_harness import CHAT, SENDER, LinkBench, sent_ids
 
 STREAM = ("message.created", "message.add", "message.done", "message.failed")
@@ -180,6 +180,20 @@ def test_the_end_of_the_session_leaves_none_dangling(how: str) -> None:
     result = append(bench, one, "b")
     assert isinstance(result, StoppedResult if how == "stop" else LoggedOutResult)
     assert isinstance(begin(bench), StoppedResult if how == "stop" else LoggedOutResult)
+
+
+@pytest.mark.rule("STREAM-2", "OUT-8")
+def test_whoever_is_paired_after_a_logout_hears_no_more_of_a_stream_before_it() -> None:
+    bench = LinkBench()
+    message_id = opened(bench)
+    append(bench, message_id, "a")
+    bench.refresh()
+    bench.reply(verdict(10003))
+    assert events(bench) == ["created", "add", "failed"]
+    bench.load(credentials(pair(jwt("b1"), "refresh-b"), generation=3))
+    assert bench.online and events(bench) == ["created", "add", "failed"]
+    result = append(bench, message_id, "b")
+    assert isinstance(result, SendRejected)
 
 
 @pytest.mark.rule("STREAM-8", "STREAM-5")

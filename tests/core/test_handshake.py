@@ -196,6 +196,22 @@ def test_a_close_before_hello_means_backoff_with_the_same_token(stage: str, code
     assert bench.uplinks("connect")[-1]["payload"]["token"] == jwt("a1")
 
 
+@pytest.mark.rule("REF-29", "REF-50")
+@pytest.mark.parametrize("stage", ["opening", "waiting", "greeting"])
+def test_a_handshake_makes_way_for_a_refresh(stage: str) -> None:
+    bench = LinkBench(greet=False)
+    if stage != "opening":
+        bench.step(Opened(1))
+    if stage == "greeting":
+        bench.step(bench.challenge(1))
+    begin = len(bench.effects)
+    bench.refresh()
+    assert closing(bench.effects[begin:]) == [Abort(1)]
+    bench.run_for(5_000)
+    assert bench.sockets() == 1
+    assert of(bench.reply(rotated(jwt("a2"))), Open)
+
+
 @pytest.mark.rule("CLOSE-2")
 def test_a_socket_that_cannot_be_opened_is_tried_again_with_backoff() -> None:
     bench = LinkBench(greet=False)

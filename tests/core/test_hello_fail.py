@@ -90,6 +90,19 @@ def test_a_missing_payload_is_a_reason_too() -> None:
     assert bench.wait_for_socket() < 1_000
 
 
+@pytest.mark.rule("HS-17")
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [(None, "hello-fail: "), ("nonce mismatch", "hello-fail: nonce mismatch"), ("x" * 300, f"hello-fail: {'x' * 188}")],
+)
+def test_the_reason_is_told_at_no_great_length(reason: str | None, told: str) -> None:
+    bench = LinkBench(greet=False, policy=Policy(reconnect_jitter=0.0))
+    bench.challenge_now()
+    bench.down("hello-fail", {"reason": reason})
+    assert bench.told(Disconnected) == [Disconnected(None, told, 500)]
+    assert bench.told(HandshakeRefused) == [HandshakeRefused(reason, "retry")]
+
+
 @pytest.mark.rule("HS-17", "TOK-11")
 @pytest.mark.parametrize("reason", ["nonce mismatch", "token expired", None])
 def test_near_expiry_every_other_reason_refreshes_first(reason: Json) -> None:

@@ -81,6 +81,14 @@ def test_what_still_goes_on_is_shown_again_after_a_reconnect() -> None:
     assert shown(bench, CHAT) == [True, True] and shown(bench, OTHER_CHAT) == [True]
 
 
+@pytest.mark.rule("SEND-20", "TYPE-2")
+def test_while_the_connection_is_gone_there_is_nothing_to_repeat() -> None:
+    bench = LinkBench(policy=Policy(reconnect_jitter=0.0))
+    bench.type()
+    bench.closed(4002, "retry_after_ms=60000")
+    assert bench.deadline == bench.now.mono_ms + 60_000
+
+
 @pytest.mark.rule("TYPE-1", "CLOSE-12")
 @pytest.mark.parametrize("how", ["stop", "silence"])
 def test_a_deliberate_close_ends_it_first(how: str) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from clawproto.app_events import Misconfigured, Ready, SaveAlarm, SaveRecovered
+from clawproto.app_events import AppEvent, Misconfigured, Ready, SaveAlarm, SaveRecovered
 from clawproto.credentials import Credentials, Identity, TokenPair
 from clawproto.effects import Open, Persist, Reconnect, RequestHttp, RequestRefresh
-from clawproto.events import Pair
+from clawproto.events import Pair, StoreConflicted, Stored, StoreFailed
 from clawproto.http import HttpAnswer
 from clawproto.results import Paired as PairedResult, PairRefused, RefreshSkipped, StoppedResult
 from clawproto.secret import Secret
@@ -73,6 +73,13 @@ def test_the_request() -> None:
     assert dict(call.http.headers) == {"content-type": "application/json", "x-device-id": "lab-01"}
     assert body(bench) == {"code": "AB12", "platform": "clawproto", "type": "clawbot"}
     assert call.timeout_ms == 15_000 and call.purpose == "pairing"
+
+
+@pytest.mark.rule("PAIR-1")
+def test_only_slashes_are_taken_off_the_address() -> None:
+    bench = fresh()
+    pairing(bench, base_url="https://api.example/X/")
+    assert bench.all(RequestHttp)[0].http.url == "https://api.example/X/v1/agents/connect"
 
 
 @pytest.mark.rule("PAIR-1")
@@ -151,6 +158,15 @@ def test_a_lacking_field_is_refused_and_nothing_stored(changes: dict[str, Any], 
     assert bench.all(Persist) == [] and bench.store.record is None
 
 
+@pytest.mark.rule("PAIR-8")
+@pytest.mark.parametrize("data", [None, [], "text", 7])
+def test_success_without_an_object_lacks_everything(data: object) -> None:
+    bench = fresh()
+    command = pairing(bench)
+    bench.reply_call(answer({"code": 0, "data": data}))
+    assert bench.results[command] == PairRefused(0, "yes", "the answer lacks access_token")
+
+
 @pytest.mark.rule("PAIR-11", "REF-34")
 @pytest.mark.parametrize("refresh", [..., None, "", 7])
 def test_without_a_refresh_token_it_works_and_refresh_is_skipped(refresh: object) -> None:
@@ -207,18 +223,20 @@ def test_with_an_identity_stored_a_choice_is_needed() -> None:
 
 @pytest.mark.rule("PAIR-2", "PAIR-10")
 @pytest.mark.parametrize(
-    ("identity", "base", "sent"),
+    ("identity", "known", "base", "sent"),
     [
-        ("repair", "https://api.example", True),
-        ("repair", "https://api.example///", True),
-        ("repair", "https://other.example", False),
-        ("new", "https://api.example", False),
+        ("repair", "https://api.example", "https://api.example", True),
+        ("repair", "https://api.example", "https://api.example///", True),
+        ("repair", "https://api.example//", "https://api.example", True),
+        ("repair", "https://api.example", "https://other.example", False),
+        ("repair", "https://api.example/X", "https://api.example", False),
+        ("new", "https://api.example", "https://api.example", False),
     ],
 )
 def test_the_user_id_goes_along_only_to_repair_an_own_identity_on_the_same_server(
-    identity: str, base: str, sent: bool
+    identity: str, known: str, base: str, sent: bool
 ) -> None:
-    bench = Bench(credentials(), policy=QUIET)
+    bench = Bench(credentials(base_url=known), policy=QUIET)
     pairing(bench, identity=identity, base_url=base)
     assert body(bench).get("user_id") == ("u-1" if sent else None)
     assert ("user_id" in body(bench)) == sent
@@ -227,8 +245,9 @@ def test_the_user_id_goes_along_only_to_repair_an_own_identity_on_the_same_serve
 def test_one_pairing_at_a_time() -> None:
     bench = fresh()
     first = pairing(bench)
-    found = bench.results[pairing(bench)]
-    assert isinstance(found, PairRefused) and found.spent == "no"
+    for changes, named in (({}, "another pairing"), ({"base_url": "ftp://x"}, "ftp://x"), ({"code": ""}, "code")):
+        found = bench.results[pairing(bench, **changes)]
+        assert isinstance(found, PairRefused) and found.spent == "no" and named in found.text
     bench.reply_call(granted())
     assert isinstance(bench.results[first], PairedResult)
 
@@ -257,7 +276,9 @@ def test_no_such_agent_without_a_user_id_fails_at_once() -> None:
 
 
 @pytest.mark.rule("PAIR-4", "REST-7")
-@pytest.mark.parametrize(("code", "status"), [(16014, 200), (1, 200), (400, 400), (10003, 200), (0, 401), (5, 403)])
+@pytest.mark.parametrize(
+    ("code", "status"), [(16014, 200), (1, 200), (400, 400), (10003, 200), (0, 400), (0, 401), (5, 403)]
+)
 def test_no_other_code_is_repeated(code: int, status: int) -> None:
     bench = Bench(credentials(), policy=QUIET)
     command = pairing(bench, identity="repair")
@@ -315,6 +336,65 @@ def test_a_failing_disk_does_not_lose_the_pair() -> None:
     assert isinstance(bench.results[command], PairedResult)
 
 
+@pytest.mark.rule("REF-10")
+@pytest.mark.parametrize(("failures", "news"), [(2, []), (3, [SaveAlarm(3, "disk full"), SaveRecovered(3)])])
+def test_the_third_failure_in_a_row_raises_an_alarm(failures: int, news: list[AppEvent]) -> None:
+    bench = fresh()
+    pairing(bench)
+    bench.store.failing = failures
+    bench.reply_call(granted())
+    bench.run_for(60_000)
+    assert [*bench.told(SaveAlarm), *bench.told(SaveRecovered)] == news
+
+
+@pytest.mark.rule("PAIR-9", "REF-10", "REF-49")
+def test_a_store_that_refuses_without_a_reason_is_asked_again() -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    pairing(bench, identity="new")
+    bench.store.held = True
+    bench.reply_call(granted())
+    for _ in range(3):
+        refused = bench.waiting.pop()
+        bench.step(StoreConflicted(refused.operation, bench.store.record))
+        bench.run_for(1_000)
+    assert bench.told(SaveAlarm) == [SaveAlarm(3, "the store refuses")]
+    bench.release()
+    assert bench.access == ACCESS
+
+
+@pytest.mark.rule("PAIR-9", "REF-10")
+def test_a_failure_that_is_reported_twice_counts_once() -> None:
+    bench = fresh()
+    pairing(bench)
+    bench.store.held = True
+    bench.reply_call(granted())
+    failed = StoreFailed(bench.waiting.pop().operation, "disk full")
+    bench.step(failed)
+    before = bench.state
+    assert bench.step(failed) == () and bench.state == before
+
+
+@pytest.mark.rule("PAIR-9", "REF-49")
+def test_the_number_that_the_store_has_given_is_the_one_that_counts() -> None:
+    bench = fresh()
+    command = pairing(bench)
+    bench.store.held = True
+    bench.reply_call(granted())
+    bench.step(Stored(bench.waiting.pop().operation, 77))
+    found = bench.results[command]
+    assert isinstance(found, PairedResult) and found.credentials.generation == 77
+
+
+@pytest.mark.rule("PAIR-9", "REF-49")
+def test_what_a_person_has_just_paired_needs_nothing_to_replace() -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    pairing(bench, identity="new")
+    bench.store.record = None
+    bench.reply_call(granted())
+    assert [persist.replaces for persist in bench.all(Persist)] == [1, None]
+    assert bench.store.record is not None and bench.store.record.generation == 1 and bench.access == ACCESS
+
+
 @pytest.mark.rule("PAIR-9", "REF-49")
 def test_what_a_person_has_just_paired_replaces_whatever_is_stored() -> None:
     bench = fresh()
@@ -345,6 +425,16 @@ def test_pairing_again_on_a_live_socket_changes_the_socket() -> None:
     effects = bench.reply_call(granted())
     assert len(of(effects, Reconnect)) == 1 and bench.access == ACCESS
     assert bench.told(Misconfigured) == []
+
+
+@pytest.mark.rule("OUT-8", "REF-26")
+def test_pairing_again_changes_the_socket_though_nothing_is_new_but_the_tokens() -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    known = bench.state.tokens.credentials
+    pairing(bench, identity="repair", ws_url="wss://hub.example/ws")
+    assert heart(bench.reply_call(granted())) == ["Persist", "Reconnect", "Open"]
+    now = bench.state.tokens.credentials
+    assert known is not None and now is not None and now.identity == known.identity and bench.access == ACCESS
 
 
 @pytest.mark.rule("REF-49", "PAIR-9")

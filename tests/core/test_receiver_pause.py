@@ -5,6 +5,7 @@ import pytest
 from clawproto.app_events import Disconnected
 from clawproto.effects import Close, Open
 from clawproto.events import Closed, ReceiverPaused, ReceiverResumed
+from clawproto.policy import Policy
 from tests.core.harness import of
 from tests.core.link_harness import LinkBench
 
@@ -128,3 +129,14 @@ def test_a_pause_before_the_connection_is_lost_does_not_block_the_next_one_for_e
     bench.step(ReceiverResumed())
     bench.run_for(60_000)
     assert bench.online
+
+
+@pytest.mark.rule("R2-26")
+@pytest.mark.parametrize(("lost_after_ms", "is_replaced"), [(19_499, True), (19_500, False)])
+def test_a_socket_is_opened_for_nobody_only_as_long_as_one_may_be_kept(lost_after_ms: int, is_replaced: bool) -> None:
+    bench = LinkBench(grant="v2", policy=Policy(unexplained_floor_ms=0, reconnect_jitter=0.0))
+    bench.step(ReceiverPaused())
+    bench.run_for(lost_after_ms)
+    bench.closed(1006)
+    bench.run_for(500)
+    assert (bench.sockets() == 2) == is_replaced

@@ -264,6 +264,14 @@ def test_everything_else_in_a_body_stays_to_the_letter() -> None:
     )
 
 
+def test_a_body_that_has_to_be_written_anew_holds_what_it_held() -> None:
+    body = b'{"code":0,"acc\\u0065ss_token":"access-token-of-the-agent","x":[1e999,"Infinity"]}'
+    redacted = Redactor().value(HttpAnswer(200, (), body))
+    assert isinstance(redacted, HttpAnswer)
+    token = redacted_token("access-token-of-the-agent")
+    assert redacted.body == f'{{"code":0,"access_token":"{token}","x":[1e999,"Infinity"]}}'.encode()
+
+
 @given(claw.refresh_answers())
 def test_a_redacted_answer_means_the_same(reply: HttpAnswer) -> None:
     redactor = Redactor()

@@ -2,9 +2,10 @@
 
 import pytest
 
-from clawproto.effects import RequestHttp, RequestRefresh
-from clawproto.events import CallRest
-from clawproto.http import HttpAnswer
+from clawproto.calls import answer_of
+from clawproto.effects import RequestHttp, RequestRefresh, Resolve
+from clawproto.events import CallRest, HttpAnswered
+from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto.policy import Policy
 from clawproto.results import (
     NotPaired,
@@ -87,6 +88,16 @@ def test_another_content_type() -> None:
     assert dict(bench.all(RequestHttp)[0].http.headers)["content-type"] == "multipart/form-data; boundary=x"
 
 
+@pytest.mark.rule("REST-1", "MEDIA-8")
+def test_a_file_is_sent_like_any_other_body() -> None:
+    bench = Bench(credentials())
+    file = FileBody(7, b"<", b">", 3)
+    bench.step(CallRest(bench.command(), "POST", "/media/upload", file, content_type="image/png"))
+    headers = (("authorization", f"Bearer {jwt('a1')}"), ("x-device-id", "lab-01"), ("content-type", "image/png"))
+    (call,) = bench.all(RequestHttp)
+    assert call.http == HttpRequest("POST", "https://api.example/media/upload", headers, file=file)
+
+
 # --- verdicts ------------------------------------------------------------------------------------------------------
 
 
@@ -97,11 +108,20 @@ def test_success_brings_the_data() -> None:
     assert found.data == '{"id":"u-1"}' and found.answer == FINE
 
 
+@pytest.mark.rule("REST-2")
+def test_a_number_that_no_float_holds_is_data_like_any_other() -> None:
+    found = outcome(answer(b'{"code":0,"data":{"size":1e999,"name":"Infinity"}}'))
+    assert isinstance(found, RestSucceeded) and found.data == '{"size":1e999,"name":"Infinity"}'
+    assert answer_of(found).data == {"size": float("inf"), "name": "Infinity"}
+
+
 @pytest.mark.rule("REST-2", "REST-8")
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
         (verdict(4, "bad", 400), RestRefused(400, 4, "bad", "{}")),
+        (verdict(0, "odd", 400), RestRefused(400, 0, "odd", "{}")),
+        (answer(b"<html>", 400), RestRefused(400, None, "")),
         (verdict(0, "odd", 404), RestRefused(404, 0, "odd", "{}")),
         (verdict(30_001, "needs the owner"), RestRefused(200, 30_001, "needs the owner", "{}")),
         (answer({"code": 7, "message": "other key"}), RestRefused(200, 7, "other key", None)),
@@ -157,6 +177,41 @@ def test_there_is_no_third_try() -> None:
     bench.reply_call(DENIED)
     assert bench.results[command] == RestUnauthorized(401, "token expired")
     assert len(bench.all(RequestHttp)) == 2 and len(bench.all(RequestRefresh)) == 1
+
+
+@pytest.mark.rule("REST-5", "REST-2")
+def test_an_auth_error_without_an_envelope_is_one_all_the_same() -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    command = bench.rest()
+    bench.reply_call(answer(b"<html>", 403))
+    bench.reply(rotated(NEW))
+    bench.reply_call(answer(b"<html>", 401))
+    assert bench.results[command] == RestUnauthorized(401, "")
+
+
+@pytest.mark.rule("MEDIA-3", "REST-4", "REST-5")
+@pytest.mark.parametrize("auth_codes", [(), (40101,), (7, 40101)])
+def test_a_code_that_means_the_same_as_401_leads_to_the_same(auth_codes: tuple[int, ...]) -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    denied, command = verdict(40101, "token expired"), bench.command()
+    bench.step(CallRest(command, "POST", "/media/upload", b"x", auth_codes=auth_codes))
+    bench.reply_call(denied)
+    if auth_codes:
+        bench.reply(rotated(NEW))
+        bench.reply_call(denied)
+    expected = RestUnauthorized(200, "token expired") if auth_codes else RestRefused(200, 40101, "token expired", "{}")
+    assert bench.results[command] == expected
+    assert len(bench.all(RequestHttp)) == 1 + bool(auth_codes)
+
+
+@pytest.mark.rule("MEDIA-3", "REST-2")
+@pytest.mark.parametrize("reply", [verdict(5, "too large"), answer(b"<html>"), answer({"data": {}}), FINE])
+def test_whoever_names_such_a_code_is_told_of_others_as_usual(reply: HttpAnswer) -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    command = bench.command()
+    bench.step(CallRest(command, "POST", "/media/upload", b"x", auth_codes=(40101,)))
+    bench.reply_call(reply)
+    assert bench.results[command] == outcome(reply) and not bench.all(RequestRefresh)
 
 
 @pytest.mark.rule("REST-5", "REF-24")
@@ -253,6 +308,36 @@ def test_a_late_answer_after_a_logout_or_a_stop_means_nothing() -> None:
             bench.reply(REFUSED)
         before = bench.state
         assert bench.reply_call(FINE) == () and bench.state == before
+
+
+@pytest.mark.rule("OUT-11", "REF-32")
+@pytest.mark.parametrize("end", ["logout", "stop"])
+def test_a_call_that_has_its_result_gets_no_other_at_the_end(end: str) -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    command = bench.rest()
+    bench.reply_call(FINE)
+    if end == "stop":
+        bench.stop()
+    else:
+        bench.refresh()
+        bench.reply(REFUSED)
+    assert isinstance(bench.results[command], RestSucceeded)
+    assert [effect.command for effect in bench.all(Resolve)].count(command) == 1
+
+
+@pytest.mark.rule("REST-5")
+@pytest.mark.parametrize("first", [FINE, DENIED])
+def test_an_answer_that_is_reported_twice_counts_once(first: HttpAnswer) -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    command = bench.rest()
+    (number,) = bench.calls
+    bench.reply_call(first)
+    before = bench.state
+    assert bench.step(HttpAnswered(number, FINE)) == () and bench.state == before
+    if first is DENIED:
+        bench.reply(rotated(NEW))
+        bench.reply_call(FINE)
+    assert isinstance(bench.results[command], RestSucceeded)
 
 
 @pytest.mark.rule("REF-32")

@@ -227,6 +227,16 @@ def test_the_floor_can_be_limited_to_the_same_token() -> None:
     assert bench.results[bench.refresh()] == RefreshSkipped("min-interval"), "the same token again"
 
 
+@pytest.mark.rule("REF-16", "REF-17")
+def test_where_the_floor_forbids_nothing_the_clock_may_show_nothing_either() -> None:
+    bench = Bench(credentials(), policy=Policy(refresh_floor_scope="same-token"), mono_ms=0)
+    bench.refresh()
+    bench.reply(rotated(jwt("a2")))
+    bench.refresh()
+    bench.reply(rotated(jwt("a3"), "refresh-3"))
+    assert bench.access == jwt("a3") and bench.now.mono_ms == 0
+
+
 @pytest.mark.rule("REF-18", "D-47")
 def test_never_attempted_is_not_attempted_at_zero() -> None:
     bench = Bench(credentials(pair(jwt("a1", issued_ms=0))), wall_ms=5_000, mono_ms=5_000)

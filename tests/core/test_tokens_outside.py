@@ -12,6 +12,7 @@ from clawproto.events import Reloaded, StoreConflicted, Stored
 from clawproto.policy import DAY_MS, Policy
 from clawproto.results import (
     LoggedOutResult,
+    NotPaired,
     RefreshFailed,
     RefreshRefused,
     RefreshSkipped,
@@ -572,6 +573,7 @@ def test_rejected_without_a_refresh_token_nothing_is_cleared() -> None:
     assert bench.all(Logout) == [] and bench.all(RequestRefresh) == [] and bench.told(LoggedOut) == []
     assert bench.store.record == LONE and bench.state.tokens.credentials == LONE
     assert bench.results[bench.refresh()] == RefreshSkipped("no-refresh-token")
+    assert isinstance(bench.results[bench.rest()], NotPaired) and bench.calls == {}
     opened = len(bench.all(Open))
     bench.run_for(600_000)
     assert len(bench.all(Open)) == opened
