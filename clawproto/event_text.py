@@ -44,7 +44,7 @@ class _WrongType(Exception):
 
 def _memo(function: Callable[[type], _T]) -> Callable[[type], _T]:
     """Remembers what a class leads to."""
-    return cast("Callable[[type], _T]", cache(function))
+    return cache(function)
 
 
 def event_to_text(event: AppEvent) -> str:
@@ -93,17 +93,17 @@ def to_plain(value: object) -> Json:
     if type(value) is tuple:
         return [to_plain(item) for item in cast(tuple[object, ...], value)]
     if type(value) is bytes:
-        return {"base64": base64.b64encode(value).decode("ascii")}
+        return {"base64": base64.b64encode(value).decode()}
     if attrs.has(type(value)):
         written: dict[str, Json] = {_TAG: _tag(type(value))}
         for name, default in _fields(type(value)):
             field = getattr(value, name)
-            if field is not default and field != default:
+            if field != default:
                 written[name] = to_plain(field)
         return written
     if isinstance(value, Mapping):
         return dict(cast(Mapping[str, Json], value))
-    return cast("list[Json]", value)
+    return cast(Json, value)
 
 
 def _text(value: Json) -> str:
@@ -117,7 +117,7 @@ def _with_infinities(value: Json) -> str:
     """JSON has no infinity, but a number that is too large for a float is read as one, as it was when it came."""
     match value:
         case float() if math.isinf(value):
-            return "1e999" if value > 0 else "-1e999"
+            return "1e999" if value == math.inf else "-1e999"
         case dict():
             return "{" + ",".join(f"{write_exactly(key)}:{_with_infinities(item)}" for key, item in value.items()) + "}"
         case list():

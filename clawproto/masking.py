@@ -76,16 +76,13 @@ class Masker:
     def event(self, event: Event) -> Event:
         """The same event without what people wrote. Never raises."""
         mask = _BY_TYPE.get(type(event))
-        return cast(Event, self._written(event) if mask is None else mask(self, event))
+        return self._written(event) if mask is None else mask(self, event)
 
     # --- from outside ---
 
     def frame(self, event: FrameReceived) -> FrameReceived:
         """A downlink; a handshake as it is."""
-        try:
-            frame = json_backend.loads(event.data)
-        except ValueError:
-            frame = None
+        frame = _read(event.data)
         if not isinstance(frame, dict) or not isinstance(frame.get("payload"), dict):
             return evolve(event, data=_mask_raw(event.data))
         if frame.get("event") in ("connect.challenge", "hello-ok", "hello-fail"):
@@ -98,21 +95,18 @@ class Masker:
             mark: dict[str, Json] = {MARK: self._digest(payload)}
             said["metadata"] = {**metadata, **mark} if isinstance(metadata, dict) else mark
         text = _write(masked)
-        return evolve(event, data=text if isinstance(event.data, str) else text.encode("utf-8", "surrogatepass"))
+        return evolve(event, data=text if isinstance(event.data, str) else text.encode())
 
     def answer(self, event: HttpAnswered) -> HttpAnswered:
         """A REST answer; one that brings tokens as it is, since the session reads it."""
         body = event.answer.body
-        try:
-            envelope = json_backend.loads(body)
-        except ValueError:
-            envelope = None
+        envelope = _read(body)
         if not isinstance(envelope, dict):
-            return evolve(event, answer=evolve(event.answer, body=cast(bytes, _mask_raw(body))))
+            return evolve(event, answer=evolve(event.answer, body=_mask_raw(body)))
         data = envelope.get("data")
         if not isinstance(data, dict) or "access_token" in data:
             return event
-        body = _write({**envelope, "data": self.tree(data)}).encode("utf-8", "surrogatepass")
+        body = _write({**envelope, "data": self.tree(data)}).encode()
         return evolve(event, answer=evolve(event.answer, body=body))
 
     # --- from the application ---
@@ -160,19 +154,18 @@ class Masker:
             tree = json_backend.loads(body)
         except ValueError:
             return evolve(command, body=_mask_raw(body))
-        return evolve(command, body=_write(self.tree(tree)).encode("utf-8", "surrogatepass"))
+        return evolve(command, body=_write(self.tree(tree)).encode())
 
     # --- pieces ---
 
-    def tree(self, value: object, name: str = "") -> Any:
+    def tree(self, value: object, name: object = None) -> Any:
         """JSON with its strings masked, but for names and ids; what is no JSON stays, for the session to refuse."""
         if isinstance(value, str):
             if name in _KEPT:
                 return value
             return self._emoji(value) if name == "emoji" else mask_text(value)
         if isinstance(value, Mapping):
-            pairs = cast(Mapping[object, object], value).items()
-            return {key: self.tree(item, key if isinstance(key, str) else "") for key, item in pairs}
+            return {key: self.tree(item, key) for key, item in cast(Mapping[object, object], value).items()}
         if isinstance(value, list):
             return [self.tree(item, name) for item in cast("list[object]", value)]
         if isinstance(value, tuple):
@@ -209,9 +202,17 @@ class Masker:
     def _emoji(self, emoji: str) -> str:
         return f"x{self._digest(emoji)[:8]}" if 0 < len(emoji.encode("utf-8", "surrogatepass")) <= 64 else emoji
 
-    def _digest(self, value: object) -> str:
-        text = json.dumps(value, sort_keys=True, default=repr).encode()
+    def _digest(self, value: Json) -> str:
+        text = json.dumps(value, sort_keys=True).encode()
         return hashlib.blake2b(text, digest_size=8, key=self._salt).hexdigest()
+
+
+def _read(text: str | bytes) -> Json:
+    """None for what cannot be read. No text in it has half of a character, so it can be encoded."""
+    try:
+        return json_backend.loads(text)
+    except ValueError:
+        return None
 
 
 def _mask_raw(data: str | bytes) -> Any:
@@ -236,7 +237,7 @@ def _finite(value: Json) -> Json:
     return value
 
 
-_BY_TYPE: Final[dict[type, Callable[[Masker, Any], object]]] = {
+_BY_TYPE: Final[dict[type, Callable[[Masker, Any], Event]]] = {
     FrameReceived: Masker.frame,
     HttpAnswered: Masker.answer,
     Send: Masker.send,

@@ -81,7 +81,7 @@ class StateHasher:
         if isinstance(value, tuple | list):
             return b"l" + _digest(*map(self._part, cast("tuple[object, ...] | list[object]", value)))
         if isinstance(value, Secret):
-            return b"t" + self._redactor.secret(value).reveal().encode("utf-8", "surrogatepass")
+            return b"t" + self._redactor.secret(value).reveal().encode()
         if is_node(value) or class_of(value) in _SHARED:
             return b"m" + self._node(value)
         if has(class_of(value)):

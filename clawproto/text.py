@@ -14,6 +14,7 @@ from clawproto.wire.content import Fragment, MediaFragment, MentionFragment, Tex
 
 DEFAULT_LIMIT: Final = 4000
 LEAST_LIMIT: Final = 64  # characters; below, two fence lines might leave no room for what is between them
+_LEAST_PIECE: Final = 16  # characters; a part that has room for fewer ends before a line that has to be cut
 
 _FENCE: Final = re.compile(r"( {0,3})(`{3,}(?=[^`]*$)|~{3,})[^\S\n]*(.*)", re.DOTALL)
 _SENTENCE: Final = re.compile(r"[.!?…。！？][\"')\]»”’]*\s+")  # noqa: RUF001  (the full-width ones end sentences, too)
@@ -66,13 +67,13 @@ class _Splitter:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._parts: list[str] = []
-        self._lines: list[str] = []
-        self._size = 0  # of the open part, joined
         self._fence: _Fence | None = None  # open at the end of the open part
-        self._blank: int | None = None  # after how many lines the last paragraph ends; never within a fence
-        self._blank_size = 0
-        self._begun = 0  # lines up to the one that opened the fence
-        self._kept = 0  # lines at the beginning that only open a fence again
+        self._empty()
+
+    def _empty(self) -> None:
+        self._lines: list[str] = []
+        self._size = -1  # of the open part, joined; each line has a line end before it but the first
+        self._paragraphs = 0  # how many lines of it are whole paragraphs
 
     def split(self, text: str) -> list[str]:
         for line in text.split("\n"):
@@ -80,36 +81,32 @@ class _Splitter:
         self._close()
         return self._parts
 
-    def _room(self, fence: _Fence | None) -> int:
-        return self._limit - (0 if fence is None else len(fence.closing) + 1)
-
     def _take(self, line: str) -> None:
-        after = _fence_after(self._fence, line, self._limit)
-        ends, begins = self._fence is not None and after is None, self._fence is None and after is not None
-        room = self._limit if ends else self._room(after)
-        fresh = room - (0 if self._fence is None else len(self._fence.opening) + 1)
-        if self._lines and self._length_with(line) > room and (len(line) <= fresh or ends or begins):
+        fence, after = self._fence, _fence_after(self._fence, line, self._limit)
+        room = self._limit if after is None else self._limit - len(after.closing) - 1
+        if fence is not None and after is None and self._size_with(line) > room:
+            line = fence.closing  # it says no more, and there always is room for it
+        fresh = room if fence is None else room - len(fence.opening) - 1
+        if self._lines and self._size_with(line) > room and len(line) <= fresh:
             self._cut()
-        while self._length_with(line) > room:
+        while self._size_with(line) > room:
             line = self._take_piece(line, room)
         self._append(line)
         self._fence = after
-        if begins:
-            self._begun = len(self._lines)
-        if self._fence is None and not line.strip():
-            self._blank, self._blank_size = len(self._lines), self._size
+        if after is None and not line.strip():
+            self._paragraphs = len(self._lines)
 
-    def _length_with(self, line: str) -> int:
-        return len(line) if not self._lines else self._size + 1 + len(line)
+    def _size_with(self, line: str) -> int:
+        return self._size + 1 + len(line)
 
     def _append(self, line: str) -> None:
-        self._size = self._length_with(line)
+        self._size = self._size_with(line)
         self._lines.append(line)
 
     def _take_piece(self, line: str, room: int) -> str:
         """The beginning of a line that is longer than a part; returns the rest."""
-        free = room - (0 if not self._lines else self._size + 1)
-        if free < min(16, self._limit // 4) and len(self._lines) > self._kept:
+        free = room - self._size_with("")
+        if free < _LEAST_PIECE:
             self._cut()
             return line
         end = _best_end(line, free, code=self._fence is not None)
@@ -120,64 +117,58 @@ class _Splitter:
     def _cut(self) -> None:
         """End the open part, at its last paragraph if that is not too far back; the rest begins the next one."""
         fence, rest = self._fence, list[str]()
-        if fence is not None and self._begun == len(self._lines) > 1:  # nothing but its first line is here
+        if fence is not None and self._lines[-1] is fence.opening:  # nothing of the block but its first line is here
             self._lines.pop()
             self._fence = None
-        if fence is None and self._blank is not None and self._blank_size * 2 >= self._limit:
-            rest = self._lines[self._blank :]
-            del self._lines[self._blank :]
+        if fence is None and len("\n".join(self._lines[: self._paragraphs])) * 2 >= self._limit:
+            rest = self._lines[self._paragraphs :]
+            del self._lines[self._paragraphs :]
         self._close()
         if fence is not None:
             self._append(fence.opening)
-            self._kept = 1
             self._fence = fence
         for line in rest:
             self._append(line)
 
     def _close(self) -> None:
         """End the open part here."""
-        if len(self._lines) > self._kept:
-            body = self._lines if self._fence is None else [*self._lines, self._fence.closing]
-            part = "\n".join(body).strip("\n")
-            if part.strip():
-                self._parts.append(part)
-        self._lines, self._size, self._fence, self._blank, self._kept, self._begun = [], 0, None, None, 0, 0
+        body = self._lines if self._fence is None else [*self._lines, self._fence.closing]
+        part = "\n".join(body).strip("\n")
+        if part.strip():
+            self._parts.append(part)
+        self._fence = None
+        self._empty()
 
 
 def _fence_after(fence: _Fence | None, line: str, limit: int) -> _Fence | None:
     """The code block that is open after ``line`` (CommonMark, 4.5). One whose first line is too long for opening it
     again and again is cut like any other text."""
-    match = _FENCE.fullmatch(line.rstrip("\r"))
+    match = _FENCE.fullmatch(line)
     if match is None:
         return fence
     indent, marks, info = match.groups()
     if fence is None:
         opened = _Fence(line, indent + marks)
         return opened if opened.room * 2 <= limit else None
-    own = fence.closing.strip()
-    closes = not info.strip() and marks[0] == own[0] and len(marks) >= len(own)
-    return None if closes else fence
+    return None if marks.startswith(fence.closing.strip()) and not info.strip() else fence
 
 
 def _best_end(line: str, limit: int, *, code: bool) -> int:
-    """Where to cut a line after at most ``limit`` characters: behind a sentence, a word, or what is seen as one."""
+    """Where to cut a longer line after at most ``limit`` characters: behind a sentence, a word, what is seen as one."""
     least = limit // 2
     if not code:
         ends = [match.end() for match in _SENTENCE.finditer(line, least, limit)]
         if ends:
             return ends[-1]
     space = line.rfind(" ", least, limit)
-    if space > 0:
+    if space != -1:
         return space + 1
-    end = limit
-    while end > max(least, 1) and _joins(line, end):
-        end -= 1
-    return end if end > max(least, 1) else limit
+    return next((end for end in range(limit, least, -1) if not _joins(line, end)), limit)
 
 
 def _joins(line: str, index: int) -> bool:
     """Whether the characters on both sides of ``index`` are seen as one."""
-    before, after = line[index - 1], line[index] if index < len(line) else " "
+    before, after = line[index - 1], line[index]
     if after in _JOINERS or before == "\u200d" or unicodedata.combining(after) or "\U0001f3fb" <= after <= "\U0001f3ff":
         return True
     if _is_flag(before) and _is_flag(after):  # flags are pairs, counted from the first of the row

@@ -223,8 +223,8 @@ def _is_within_grace(tokens: TokenState, turn: Turn) -> bool:
 
 
 def retry_in_ms(tokens: TokenState, turn: Turn) -> int | None:
-    """Until the session's own next attempt; None if it wants none now."""
-    return None if _wanted(tokens, turn) is None else max(0, _allowed_at(tokens, turn) - turn.mono)
+    """Until the session's own next attempt, when one has just failed; None if it wants none now."""
+    return None if _wanted(tokens, turn) is None else _allowed_at(tokens, turn) - turn.mono
 
 
 def _allowed_at(tokens: TokenState, turn: Turn) -> int:

@@ -146,6 +146,8 @@ def _take(tokens: TokenState, flight: Flight, credentials: Credentials, turn: Tu
         lost_until=None,
         unknown=False,
         armed=not tokens.stopped,
+        poll_at=None,
+        poll_operation=None,
         last_error=None,
     )
     times = tokens.times

@@ -56,6 +56,40 @@ def test_what_the_session_took_for_an_update_may_be_new() -> None:
     assert isinstance(filed.event, MessageReceived) and not filed.event.update
 
 
+@pytest.mark.rule("SEND-19", "R2-10")
+def test_after_a_restart_it_is_an_update_only_if_an_earlier_content_was_handled() -> None:
+    filing = Filing()
+
+    def waiting() -> MessageReceived:
+        (filed,) = filing.backlog().arrivals
+        assert isinstance(filed.event, MessageReceived)
+        return filed.event
+
+    file(filing, said("a"))
+    file(filing, said("b"))
+    assert waiting() == said("b"), "nobody has seen the first"
+    filing.commit([Handled(2)])
+    file(filing, said("c"))
+    assert waiting() == evolve(said("c"), update=True)
+    file(filing, said("d"))
+    assert waiting() == evolve(said("d"), update=True), "of three contents the first was handled"
+    filing.commit([Handled(4)])
+    assert filing.backlog().arrivals == ()
+
+
+@pytest.mark.rule("R2-10")
+def test_a_later_copy_is_written_over_the_one_that_waits() -> None:
+    filing = Filing()
+    for text, update in (("a", False), ("b", True)):
+        filed = file(filing, said(text))
+        copy = evolve(said(text), emitted_at_ms=77, update=not update)
+        assert file(filing, copy) == Filed(filed.row, None)
+        assert filing.backlog().arrivals == (Filed(filed.row, evolve(copy, update=update)),)
+        filing.commit([Handled(filed.row)])
+        file(filing, copy)
+        assert filing.backlog().arrivals == (), "what was handled does not wait again"
+
+
 @pytest.mark.rule("STREAM-14")
 def test_nothing_provisional_replaces_a_final_copy() -> None:
     filing = Filing()
@@ -114,7 +148,8 @@ def test_slots_and_marks_change() -> None:
 def test_what_has_no_key_is_always_news() -> None:
     filing = Filing()
     event = MetadataInvalidated("cnv_1", "group", (), True, None, ())
-    assert [file(filing, event).row, file(filing, event).row] == [1, 2]
+    assert [file(filing, event), file(filing, event)] == [Filed(1, event), Filed(2, event)]
+    assert filing.backlog().arrivals == (Filed(1, event), Filed(2, event))
 
 
 @pytest.mark.rule("SEND-5", "SEND-15", "SEND-17")
@@ -127,7 +162,10 @@ def test_sends_wait_in_order_until_they_are_decided() -> None:
         filing.commit(batch)
         assert filing.backlog() == Backlog(sends=(again,), last_number=3)
     filing.commit([second])
-    assert "s-2" not in filing.sends
+    assert filing.decisions == {"s-2": SendDecision("s-2", "accepted", "msg-2")}
+    third, fourth = evolve(first, trace_id="s-4", number=5), evolve(first, trace_id="s-3", number=4)
+    filing.commit([third, fourth])
+    assert filing.backlog().sends == (again, fourth, third)
 
 
 @pytest.mark.rule("R2-11")

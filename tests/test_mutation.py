@@ -10,8 +10,9 @@ import pytest
 
 from clawproto.secret import Secret
 from tools.defects.__main__ import ROOT
-from tools.mutation import switch
+from tools.mutation import alone, switch
 from tools.mutation.__main__ import CORE, TESTS, Score, main, measure, page, score
+from tools.mutation.judging import VERDICTS, Verdict, read_verdicts, write_verdict
 from tools.mutation.making import difference, first_change, noting, place_of
 from tools.mutation.reasons import EXPLAINED, UNEXPLAINED, Reasons, change_in, section
 
@@ -212,6 +213,34 @@ def test_mutants_of_a_module_are_judged_and_what_survived_is_judged_again(tmp_pa
     assert score("secret", tmp_path) == first
     written = page([first], first, Reasons({}, ()))
     assert "| `secret` |" in written and "Not measured: `app_events`" in written
+
+
+def test_what_runs_too_early_is_judged_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tests = tmp_path / "test_early.py"
+    tests.write_text(
+        f"""
+import os
+mutant = os.environ["{switch.VARIABLE}"]
+if mutant == "m.x_f__mutmut_2":
+    raise RuntimeError("while it is imported")
+def test_it():
+    assert mutant != "m.x_f__mutmut_1"
+""",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    lines = [Verdict(f"m.x_f__mutmut_{number}", word, None) for number, word in enumerate(["failed"] + 3 * ["not run"])]
+    with VERDICTS.open("w", encoding="utf-8") as file:
+        for line in lines:
+            write_verdict(line, file)
+    assert alone.main(["2", str(tests)]) == 0
+    words = [(one.word, one.test) for one in read_verdicts(VERDICTS)]
+    assert words == [
+        ("failed", None),
+        ("failed", "test_early.py::test_it"),
+        ("failed", "test_early.py"),
+        ("survived", None),
+    ]
 
 
 def test_nothing_is_known_of_a_module_that_has_changed_since(tmp_path: Path) -> None:

@@ -88,7 +88,25 @@ def test_lines_come_before_sentences_and_sentences_before_words() -> None:
             f"```py\n{'c = 1' + chr(10)}" + "c = 1\n" * 10 + "```",
             ("```py\n" + "c = 1\n" * 9 + "```", "```py\nc = 1\nc = 1\n```"),
         ),
+        # a line that fits into a part of its own is not cut, one character more is, and then no room is wasted
+        (f"aa\n{'b' * 64}", ("aa", "b" * 64)),
+        (f"aa\n{'b' * 65}", (f"aa\n{'b' * 61}", "bbbb")),
+        (f"```py\naa\n{'d' * 54}\n```", ("```py\naa\n```", f"```py\n{'d' * 54}\n```")),
+        (f"```py\naa\n{'d' * 55}\n```", (f"```py\naa\n{'d' * 51}\n```", "```py\ndddd\n```")),
+        (f"{'a' * 47}\n{'b' * 65}", (f"{'a' * 47}\n{'b' * 16}", "b" * 49)),
+        (f"{'a' * 48}\n{'b' * 65}", ("a" * 48, "b" * 64, "b")),
+        # in code a word's end is a better place than a sentence's
+        (
+            f"```\n{'x' * 30}. {'y' * 10} {'z' * 40}\n```",
+            (f"```\n{'x' * 30}. {'y' * 10} \n```", f"```\n{'z' * 40}\n```"),
+        ),
+        # the line that ends a block is made shorter where it would not fit, and always belongs to the block
+        (f"```\n{'c' * 56}\n``` ", (f"```\n{'c' * 56}\n```",)),
+        (f"```\n{'c' * 55}\n``` \nend", (f"```\n{'c' * 55}\n``` ", "end")),
+        (f"```\ncc\n{'`' * 200}\nend", ("```\ncc\n```\nend",)),
+        (f"  ~~~\n{'c' * 52}\n~~~~~~\nend", (f"  ~~~\n{'c' * 52}\n  ~~~", "end")),
         # what people see as one character
+        (f"e{chr(0x301) * 100}", (f"e{chr(0x301) * 63}", chr(0x301) * 37)),  # unless it takes more than half a part
         ("🇩🇪" * 40, ("🇩🇪" * 32, "🇩🇪" * 8)),
         ("👩\u200d👩\u200d👧" * 13, ("👩\u200d👩\u200d👧" * 12, "👩\u200d👩\u200d👧")),
     ],
@@ -98,10 +116,24 @@ def test_where_a_text_is_cut(text: str, parts: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "cluster", ["👍🏻", "👍🏿", "🇦🇦", "🇿🇿", "a\u20dd", "a\u0488", "a\u0903", "a\u034f", "a\ufe0e", "a\ufe0f", "1\u20e3"]
+    "cluster",
+    [
+        "👍🏻",
+        "👍🏿",
+        "🇦🇦",
+        "🇿🇿",
+        "🇦🇦\u20dd",
+        "a\u20dd",
+        "a\u0488",
+        "a\u0903",
+        "a\u034f",
+        "a\ufe0e",
+        "a\ufe0f",
+        "1\u20e3",
+    ],
 )
 def test_the_first_and_the_last_of_what_joins(cluster: str) -> None:
-    for shift in 0, 1:
+    for shift in 0, 1, 2:
         parts = split_text("x" * shift + cluster * 70, 64)
         assert len(parts) > 1 and not any(part.lstrip("x").replace(cluster, "") for part in parts)
 

@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from clawproto.config import Capabilities, Config
 from clawproto.effects import Effect, Emit
 from clawproto.events import AppendStream, Event, FinishStream, OpenStream, React, Send, Start, Tick
+from clawproto.inbox_state import Known
 from clawproto.instant import Instant
 from clawproto.journal import Recorder
 from clawproto.journal_encoding import Encoder, JournalError, classes, decode
 from clawproto.keeping import KeptSend
 from clawproto.persistent import IntMap, StrMap
 from clawproto.policy import DAY_MS
+from clawproto.recent import Block
 from clawproto.redaction import Redactor
 from clawproto.replay import Difference, Journal, read, replay
 from clawproto.secret import Secret
@@ -321,6 +324,8 @@ def test_a_digest_is_the_same_in_every_version_and_on_every_platform() -> None:
     hasher = StateHasher(Redactor())
     assert hasher.value((None, True, 1, 1.5, "a", b"a", {"b": [1], "a": ()})) == "fb1abc0999fe6c31ee344c1f1d393408"
     assert hasher.value((Instant(1, 2), Secret("token"), range(3))) == "f0d1f220c9a7ec43128682b65624d513"
+    parts = (IntMap.of([(1, "a")]), StrMap.of([("a", 1)]), Block({"a": Known(1, True, None)}))
+    assert hasher.value(parts) == "58fda0ffb76c55873b6debb7a60a61ee"
 
 
 def test_maps_of_any_size_are_hashed_by_their_contents() -> None:
@@ -332,6 +337,33 @@ def test_maps_of_any_size_are_hashed_by_their_contents() -> None:
     assert hasher.value(forth.set(2000, "x").remove(2000)) == hasher.value(forth)
     names = [(f"k{key}", value) for key, value in pairs]
     assert hasher.value(StrMap.of(names)) == hasher.value(StrMap.of(reversed(names)))
+
+
+class CountingRedactor(Redactor):
+    """Counts the texts that it is asked to look through."""
+
+    texts = 0
+
+    def text(self, text: str) -> str:
+        self.texts += 1
+        return super().text(text)
+
+
+def test_after_a_step_only_what_has_changed_is_hashed() -> None:
+    redactor = CountingRedactor()
+    hasher = StateHasher(redactor)
+
+    def asked(value: object) -> int:
+        before = redactor.texts
+        hasher.value(value)
+        return redactor.texts - before
+
+    names = StrMap.of((f"k{number}", f"v{number}") for number in range(500))
+    more = names.set("k7", "another")
+    assert asked(names) >= 500 and asked(names) == 0 and 0 < asked(more) < 100
+    state = eventful().taken[-1][3]
+    digest, before = hasher.state(state), redactor.texts
+    assert hasher.state(evolve(state, deadline=state.deadline)) == digest and redactor.texts == before > 500
 
 
 PROGRAM = """

@@ -17,9 +17,24 @@ from clawproto.results import (
     RefreshRefused,
     RefreshSkipped,
     RefreshSucceeded,
+    RestSucceeded,
 )
 from clawproto.tokens_state import guard
-from tests.core.harness import REFUSED, T0, Bench, credentials, emitted, heart, jwt, last, of, pair, rotated, verdict
+from tests.core.harness import (
+    REFUSED,
+    T0,
+    Bench,
+    answer,
+    credentials,
+    emitted,
+    heart,
+    jwt,
+    last,
+    of,
+    pair,
+    rotated,
+    verdict,
+)
 
 OTHER = pair(jwt("b1"), "refresh-b1")
 
@@ -208,6 +223,22 @@ def test_a_store_emptied_by_another_process_does_not_stop_the_logout() -> None:
     assert told.cleared
 
 
+@pytest.mark.rule("OUT-2", "OUT-4")
+@pytest.mark.parametrize("cleared", [True, False])
+def test_the_notice_says_whether_a_store_that_refuses_the_logout_still_holds_the_pair(cleared: bool) -> None:
+    bench = Bench(credentials())
+    bench.refresh()
+    bench.store.held = True
+    bench.reply(REFUSED)
+    bench.step(Reloaded(bench.waiting.pop().operation, credentials()))
+    logout = bench.waiting.pop()
+    stored = credentials()
+    bench.step(StoreConflicted(logout.operation, evolve(stored, tokens=None) if cleared else stored))
+    assert [told.cleared for told in bench.told(LoggedOut)] == [cleared]
+    bench.run_for(60_000)
+    assert bool(of(bench.waiting, Logout)) is not cleared, "it is asked again as long as it does"
+
+
 @pytest.mark.rule("REF-26", "REF-28")
 def test_an_adopted_pair_of_another_user_changes_the_live_socket() -> None:
     for user, changes in (("u-1", 0), ("u-2", 1)):
@@ -265,6 +296,14 @@ def test_a_save_whose_report_was_lost_counts_as_saved() -> None:
     assert heart(effects) == ["Persist", "Swap"]
     assert not bench.told(TokensRotated)[-1].adopted
     assert bench.told(SaveRecovered) == [SaveRecovered(3)]
+
+
+@pytest.mark.rule("REF-10", "REF-49")
+def test_where_no_save_has_failed_there_is_no_all_clear_for_an_adopted_pair() -> None:
+    bench = Bench(credentials(), policy=Policy(save_alarm_after=1))
+    bench.store.rotate(OTHER)
+    bench.refresh()
+    assert bench.tokens == OTHER and bench.told(SaveRecovered) == []
 
 
 @pytest.mark.rule("REF-10", "REF-49")
@@ -479,6 +518,17 @@ def test_after_a_logout_the_store_is_looked_at_every_two_seconds() -> None:
 
 
 @pytest.mark.rule("OUT-8")
+def test_a_look_for_credentials_has_one_answer() -> None:
+    bench = Bench(None)
+    bench.store.held = True
+    bench.run_for(2_000)
+    (reload,) = bench.waiting
+    bench.step(Reloaded(reload.operation, None))
+    bench.step(Reloaded(reload.operation, credentials()))
+    assert bench.state.tokens.credentials is None and bench.all(Open) == []
+
+
+@pytest.mark.rule("OUT-8")
 def test_never_paired_waits_for_credentials() -> None:
     bench = Bench(None)
     assert len(bench.told(CredentialsNeeded)) == 1
@@ -522,6 +572,7 @@ def test_rejected_without_a_refresh_token_nothing_is_cleared() -> None:
     assert len(bench.told(CredentialsNeeded)) == 1
     assert bench.all(Logout) == [] and bench.all(RequestRefresh) == [] and bench.told(LoggedOut) == []
     assert bench.store.record == LONE and bench.state.tokens.credentials == LONE
+    assert bench.results[bench.refresh()] == RefreshSkipped("no-refresh-token")
     assert isinstance(bench.results[bench.rest()], NotPaired) and bench.calls == {}
     opened = len(bench.all(Open))
     bench.run_for(600_000)
@@ -557,6 +608,42 @@ def test_the_rejected_token_comes_back_without_a_refresh_token(how: str) -> None
     bench.store.record = credentials(OTHER, generation=2)
     bench.run_for(2_000)
     assert presented(bench) == jwt("b1"), "looking for credentials goes on"
+
+
+@pytest.mark.rule("OUT-10", "REF-9")
+def test_what_a_flight_brings_ends_the_need_for_credentials() -> None:
+    bench = Bench(credentials(), guard=Guard(rejected=pair(jwt("a1")).access.digest))
+    bench.load(credentials(pair(jwt("a1"), None)))  # while the refresh token is being spent
+    assert len(bench.told(CredentialsNeeded)) == 1 and bench.all(Open) == []
+    bench.reply(rotated(jwt("a2")))
+    assert presented(bench) == jwt("a2")
+    assert of(bench.run_for(60_000), Reload) == [], "nobody looks for others any more"
+
+
+@pytest.mark.rule("OUT-8", "REF-9")
+def test_what_a_look_finds_does_not_replace_what_a_flight_has_brought_meanwhile() -> None:
+    bench = Bench(credentials(), guard=Guard(rejected=pair(jwt("a1")).access.digest))
+    bench.load(credentials(pair(jwt("a1"), None)))
+    bench.store.held = True
+    bench.run_for(2_000)
+    (reload,) = bench.waiting
+    found = bench.store.record
+    bench.reply(rotated(jwt("a2")))
+    bench.step(bench.store.answer(bench.waiting.pop()))
+    bench.step(Reloaded(reload.operation, found))
+    assert bench.access == jwt("a2"), "the refresh token of what was found is spent"
+
+
+@pytest.mark.rule("REST-4", "OUT-8")
+def test_a_rest_call_is_repeated_with_loaded_credentials_that_a_hub_has_rejected() -> None:
+    bench = Bench(credentials(), guard=Guard(rejected=OTHER.access.digest))
+    command = bench.rest()
+    bench.reply_call(answer({}, 401))
+    bench.load(credentials(OTHER, generation=2))
+    (again,) = bench.calls.values()
+    assert ("authorization", f"Bearer {jwt('b1')}") in again.http.headers
+    bench.reply_call(answer({"code": 0, "msg": "", "data": {}}))
+    assert isinstance(bench.results[command], RestSucceeded)
 
 
 @pytest.mark.rule("OUT-10", "REF-22")

@@ -83,6 +83,29 @@ def test_a_lost_connection_disarms_it_and_the_next_one_arms_it_again() -> None:
     assert of(bench.run_for(60_000), RecordIntent), "and once online, what is overdue fires at once"
 
 
+@pytest.mark.rule("TOK-12", "OUT-7", "OUT-10")
+@pytest.mark.parametrize("end", ["logged-out", "needed"])
+def test_what_is_loaded_after_an_end_waits_for_a_connection_again(end: str) -> None:
+    bench = quiet(greet=False)
+    if end == "needed":
+        bench.store.rotate(pair(jwt("lone"), None))
+    bench.refresh()
+    if end == "needed":
+        bench.handshake()
+        bench.hello_fail(bench.generation, "authentication failed")
+    else:
+        bench.reply(rotated(jwt("a2")))
+        bench.pass_time(MINUTE_MS)
+        bench.refresh()
+        bench.reply(REFUSED)
+    assert bench.state.tokens.status == end
+    bench.load(credentials(pair(jwt("b1"), "refresh-b1"), generation=9))
+    bench.pass_time(23 * HOUR_MS)
+    assert of(bench.tick(), RecordIntent) == [], "offline the timer does not run"
+    bench.greet = True
+    assert of(bench.run_for(MINUTE_MS), RecordIntent), "and once online, what is overdue fires at once"
+
+
 @pytest.mark.rule("TOK-12", "REF-26")
 def test_a_successful_refresh_arms_it_anew_for_the_new_token() -> None:
     bench = due_bench()

@@ -171,7 +171,9 @@ def test_an_answered_rotation_wipes_the_suspicion() -> None:
     bench, _ = asked()
     bench.fail()
     bench.run_until(RecordIntent)
+    assert bench.state.tokens.last_error
     bench.reply(rotated(jwt("a2")))
+    assert bench.state.tokens.last_error is None
     bench.run_for(30_000)
     bench.refresh()
     bench.reply(REFUSED)

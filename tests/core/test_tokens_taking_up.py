@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from clawproto.app_events import Misconfigured, SaveAlarm, TokensRotated
+from clawproto.app_events import Misconfigured, SaveAlarm, TokenNotNewer, TokensRotated
 from clawproto.credentials import Credentials, Intent
 from clawproto.effects import Logout, Persist
 from clawproto.events import CredentialsLoaded, Reloaded, StoreConflicted, Stored, StoreFailed
@@ -227,6 +227,18 @@ def test_a_rotation_is_told_with_its_instants() -> None:
     assert told == [
         TokensRotated(times.expires_at_ms if times else None, times.refresh_at_ms if times else None, False)
     ]
+
+
+@pytest.mark.rule("TOK-6", "TOK-22", "REF-49")
+def test_a_rotation_from_or_to_a_pair_whose_expiry_nobody_knows() -> None:
+    bench = Bench(credentials(pair("no-claims", obtained_ms=None)))
+    bench.refresh()
+    bench.reply(rotated(jwt("a2")))
+    assert bench.access == jwt("a2") and bench.told(TokenNotNewer) == []
+    bench.store.rotate(pair("no-claims-either", "refresh-3", None))
+    bench.pass_time(POLICY.refresh_floor_ms)
+    bench.refresh()
+    assert bench.told(TokensRotated)[1:] == [TokensRotated(None, None, adopted=True)]
 
 
 @pytest.mark.rule("OUT-10", "OUT-8")

@@ -101,12 +101,20 @@ class Score:
 
 
 def measure(
-    modules: Sequence[str], tests: Sequence[str], keep: Path, *, jobs: int, seconds: float, again: bool
+    modules: Sequence[str],
+    tests: Sequence[str],
+    keep: Path,
+    *,
+    jobs: int,
+    seconds: float,
+    again: bool = False,
+    alone: bool = False,
 ) -> None:
     """Judge the mutants of these modules, and leave the verdicts in ``keep``.
 
     Args:
         again: those that are known there to be noticed are not judged once more, if their module is as it was.
+        alone: those that no test runs into are judged by `tools.mutation.alone`.
 
     Raises:
         RuntimeError: the tests cannot be run, or fail without mutants.
@@ -121,6 +129,8 @@ def measure(
         (copy / WANTED).write_text(json.dumps(wanted), encoding="utf-8")
         if wanted:
             _run(copy, "tools.mutation.judging", str(jobs), str(seconds), *tests)
+            if alone:
+                _run(copy, "tools.mutation.alone", str(jobs), *tests)
             known |= {verdict.mutant: verdict for verdict in read_verdicts(copy / VERDICTS)}
     for module in modules:
         rows = [
@@ -195,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--least", type=float, default=0.0, help="percent")
     parser.add_argument("--keep", type=Path, help="leave verdicts in this directory")
     parser.add_argument("--again", action="store_true", help="only what survived according to --keep")
+    parser.add_argument("--alone", action="store_true", help="a run of pytest for each that no test runs into")
     parser.add_argument("--known", action="store_true", help="no judging; only what is known according to --keep")
     parser.add_argument("--page", type=Path, help="write scores and survivors here")
     parser.add_argument("--tests", nargs="+", default=TESTS, help="files or directories of tests")
@@ -209,7 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as directory:
         keep: Path = options.keep or Path(directory)
         if not options.known:
-            measure(modules, options.tests, keep, jobs=options.jobs, seconds=options.seconds, again=options.again)
+            how = {name: getattr(options, name) for name in ("jobs", "seconds", "again", "alone")}
+            measure(modules, options.tests, keep, **how)
         scores = [found for module in modules if (found := score(module, keep)) is not None]
     for one in scores:
         print(one)

@@ -9,6 +9,7 @@ noticed the mutant too. Verdicts go to `VERDICTS`, a line for each.
 
 import functools
 import gc
+import importlib
 import json
 import os
 import resource
@@ -18,7 +19,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import pytest
 from attrs import Factory, define, frozen
@@ -60,6 +61,11 @@ def read_verdicts(path: Path) -> Iterator[Verdict]:
     """What was written by `Judge`."""
     for line in path.read_text(encoding="utf-8").splitlines():
         yield Verdict(*json.loads(line))
+
+
+def write_verdict(verdict: Verdict, file: TextIO) -> None:
+    """Write a line."""
+    file.write(json.dumps([verdict.mutant, verdict.word, verdict.test]) + "\n")
 
 
 @define
@@ -124,6 +130,9 @@ class Judge:
         """Judge all mutants that are wanted."""
         if session.testsfailed:
             raise session.Interrupted(f"{session.testsfailed} files of tests cannot be collected")
+        wanted: dict[str, str] = json.loads(WANTED.read_text(encoding="utf-8"))
+        for module in {mutant.rpartition(".")[0] for mutant in wanted}:
+            importlib.import_module(module)  # some are loaded when they are first needed, and could not take notes then
         _forget()  # finds the caches while the collector still tells of them
         gc.freeze()
         clean = self._without_mutants(session.items)
@@ -134,23 +143,18 @@ class Judge:
             for place in one.reached:
                 by_place[place].append(one)
         with VERDICTS.open("w", encoding="utf-8", buffering=1) as verdicts:
-
-            def tell(verdict: Verdict) -> None:
-                verdicts.write(json.dumps([verdict.mutant, verdict.word, verdict.test]) + "\n")
-
-            wanted: dict[str, str] = json.loads(WANTED.read_text(encoding="utf-8"))
             for number, (mutant, place) in enumerate(wanted.items(), 1):
                 tests = self._in_order(mutant, by_place[place])
                 if not tests:
-                    tell(Verdict(mutant, "not run", None))
+                    write_verdict(Verdict(mutant, "not run", None), verdicts)
                     continue
                 if len(self.children) == self.jobs:
-                    tell(self._wait())
+                    write_verdict(self._wait(), verdicts)
                 self._start(mutant, tests)
                 if number % 200 == 0:
                     print(f"{number} of {len(wanted)} mutants", file=sys.stderr, flush=True)
             while self.children:
-                tell(self._wait())
+                write_verdict(self._wait(), verdicts)
         return True
 
     def _without_mutants(self, items: Sequence[pytest.Item]) -> list[Clean]:
