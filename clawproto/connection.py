@@ -74,14 +74,14 @@ def renew(state: State, turn: Turn) -> State:
 
 def under_user(state: State, known: Credentials | None, turn: Turn) -> State:
     """The session may have changed its user, whom ``known`` names as it was before: the next one sends nothing of the
-    one before, and is handed everything of theirs."""
+    one before, whose sends end as with a logout (OUT-11), and is handed everything of theirs."""
     now = state.tokens.credentials
     if known is None or now is None or known.identity.user_id == now.identity.user_id:
         return state
     return evolve(
         state,
         signals=signals.other_user(state.signals),
-        outbox=outbox.other_user(state.outbox, turn),
+        outbox=outbox.logged_out(state.outbox, turn),
         inbox=inbox.other_user(state.inbox),
     )
 

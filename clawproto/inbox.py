@@ -18,7 +18,7 @@ from clawproto.effects import SendFrame
 from clawproto.evolving import evolve
 from clawproto.fingerprint import fingerprint
 from clawproto.gates import is_valid_chat
-from clawproto.inbox_state import ACK_MODE_V2, InboxState, Known, Place, Stream, delivery_mode
+from clawproto.inbox_state import InboxState, Known, Place, Stream, delivery_mode
 from clawproto.persistent import IntMap
 from clawproto.recent import Recent
 from clawproto.timing import earliest
@@ -44,13 +44,12 @@ def connected(inbox: InboxState, generation: int, hello: HelloOk, turn: Turn) ->
         The inbox, or None if v2 was granted without an epoch, so that no ack could count (R2-35).
     """
     mode = delivery_mode(hello, turn.config.capabilities)
-    if hello.ack_mode == ACK_MODE_V2 and mode == "v2" and not hello.ack_epoch:
+    if mode == "v2" and not hello.ack_epoch:
         return None
     repeat_due = None if mode == "legacy" else turn.mono + turn.policy.ack_repeat_ms
     return evolve(
         inbox,
-        stream=Stream(generation, mode, hello.ack_epoch if mode == "v2" else None),
-        ack_due=None,
+        stream=Stream(generation, mode, hello.ack_epoch),
         repeat_due=repeat_due,
         replay_until=turn.mono + turn.policy.replay_idle_ms,
     )
@@ -158,8 +157,8 @@ def receive(
     device_id: str | None,
     turn: Turn,
     *,
-    online: int | None = None,
-    streamed: bool = False,
+    online: int | None,
+    streamed: bool,
 ) -> InboxState:
     """Hand a message to the application, once per content (SEND-19, R2-10, R2-28).
 
@@ -310,10 +309,10 @@ def replay_done(inbox: InboxState, number: int, turn: Turn) -> InboxState:
 def flush(inbox: InboxState, turn: Turn, *, repeat: bool = False) -> InboxState:
     """Send the mark now if it has moved since the last ack, or in any case if ``repeat`` (R2-12 to R2-16, R1-6)."""
     stream = inbox.stream
-    if stream is None or stream.delivery == "legacy" or stream.mark == 0 or inbox.repeat_due is None:
-        return inbox
+    if stream is None or stream.mark == 0 or inbox.repeat_due is None:
+        return inbox  # nothing was ever settled, or the connection is lost
     if stream.mark == stream.acked and not repeat:
-        return inbox if inbox.ack_due is None else evolve(inbox, ack_due=None)
+        return inbox
     turn.do(ack(stream, turn))
     return evolve(
         inbox,

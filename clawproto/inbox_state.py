@@ -25,7 +25,7 @@ class Stream:
 
     Attributes:
         generation: of the socket.
-        epoch: copy of ``ack_epoch``; None unless v2 is in force (R2-3).
+        epoch: copy of ``ack_epoch``, which every ack of v2 names (R2-3).
         last: number of the last stamped frame read (R2-6).
         mark: all frames 1…mark are settled (R2-9); only this is ever acknowledged.
         ahead: settled frames above the mark, with their ``seq``.
@@ -87,7 +87,7 @@ class InboxState:
         slots: reactions handed over, by slot id (RX-3).
         signals: notify signals handed over, by event id (NOTIFY-2).
         recalled: ids of messages that were withdrawn (RECALL-1).
-        ack_due: monotonic ms of the debounced ack (R2-13).
+        ack_due: monotonic ms of the debounced ack (R2-13); None while the mark is the one that was acknowledged last.
         repeat_due: monotonic ms of the regular ack (R2-15).
         replay_until: monotonic ms at which the replay counts as over for want of frames; None if it is over (RPL-7).
     """

@@ -247,8 +247,8 @@ def restore(outbox: OutboxState, start: Start, turn: Turn) -> OutboxState:
             by_trace=outbox.by_trace.set(kept.trace_id, kept.number),
             by_message=by_message,
         )
-    highest = max((kept.number for kept in start.sends), default=0)
-    return evolve(outbox, next_number=max(outbox.next_number, start.last_number + 1, highest + 1))
+    highest = max(start.last_number, *(kept.number for kept in start.sends), 0)
+    return evolve(outbox, next_number=highest + 1)
 
 
 def keep_report(
@@ -280,7 +280,7 @@ def _without_store(outbox: OutboxState, turn: Turn) -> OutboxState:
     for entry in outbox.entries.values():
         if entry.command is not None:
             turn.resolve(entry.command, StoppedResult(entry.message_id))
-    return OutboxState(next_number=outbox.next_number, next_due=outbox.next_due)
+    return OutboxState()
 
 
 # --- deadlines and ends --------------------------------------------------------------------------------------------
@@ -320,8 +320,8 @@ def _timed_out(outbox: OutboxState, number: int, online: int | None, turn: Turn)
 
 
 def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
-    """Nothing will be sent any more: fail everything that waits, with the logout as the cause (OUT-11). A message store
-    is told as well: whoever pairs the agent again must not send what another one has written."""
+    """Nothing of this user will be sent any more: fail everything that waits, with the logout as the cause (OUT-11). A
+    message store is told as well: whoever pairs the agent again must not send what another one has written."""
     for number, entry in list(outbox.entries.items()):
         if entry.command is not None:
             turn.resolve(entry.command, LoggedOutResult())
@@ -332,17 +332,10 @@ def logged_out(outbox: OutboxState, turn: Turn) -> OutboxState:
     return OutboxState(keeping=outbox.keeping, next_number=outbox.next_number, next_due=outbox.next_due)
 
 
-def other_user(outbox: OutboxState, turn: Turn) -> OutboxState:
-    """Somebody else has been paired. What is kept was written by the one before, and is sent by nobody."""
-    return logged_out(outbox, turn) if turn.config.keep_sends else outbox
-
-
 def stopped(outbox: OutboxState, turn: Turn) -> OutboxState:
     """The session ends: what was transmitted is undecided, the rest never left. What is on its way into the message
     store is decided when that has answered."""
-    keeping = outbox.keeping
-    if keeping.retry_at is not None:
-        keeping = evolve(keeping, retry_at=turn.mono)
+    keeping = evolve(outbox.keeping, retry_at=None)  # what has failed is tried again at once
     rest = OutboxState(keeping=keeping, next_number=outbox.next_number, next_due=outbox.next_due)
     for number, entry in outbox.entries.items():
         if not entry.kept:

@@ -16,7 +16,7 @@ from clawproto.wire.values import Ack, Refusal
 
 def _find(outbox: OutboxState, trace_id: str, message_id: str | None) -> int | None:
     """Match an answer by trace, else by message id (SEND-11, ERR-2)."""
-    number = outbox.by_trace.get(trace_id) if trace_id else None
+    number = outbox.by_trace.get(trace_id)
     if number is None and message_id is not None:
         number = outbox.by_message.get(message_id)
     return number
@@ -30,7 +30,7 @@ def acknowledged(outbox: OutboxState, trace_id: str, ack: Ack, turn: Turn) -> Ou
 
 def awaited_slot(outbox: OutboxState, trace_id: str) -> str | None:
     """The slot of the reaction that waits for this answer; None if none does."""
-    number = outbox.by_trace.get(trace_id) if trace_id else None
+    number = outbox.by_trace.get(trace_id)
     entry = None if number is None else outbox.entries.get(number)
     return entry.message_id if entry is not None and entry.event == EVENT_REACTION else None
 
@@ -64,7 +64,7 @@ def refused(
     exempt: str | None,
     turn: Turn,
     *,
-    expected: bool = False,
+    expected: bool,
 ) -> OutboxState:
     """``message.error``: terminal for that message, whatever the code (ERR-2, ERR-3, ERR-5); it may gate the chat
     (ERR-9). ``exempt`` is the direct conversation with the owner (ERR-15), ``expected`` tells that it belongs to

@@ -13,7 +13,8 @@ from clawproto.http import HttpAnswer
 
 @frozen
 class LoggedOutResult:
-    """The session was logged out before the command was decided, or before it was given (OUT-11)."""
+    """The session was logged out before the command was decided, or before it was given (OUT-11); or, for a send that
+    was not answered, another user was paired meanwhile."""
 
 
 @frozen

@@ -19,6 +19,8 @@ import pytest
 from attrs import field
 
 from clawproto.deferred import frozen
+from clawproto.lazy_names import lazy_names
+from clawproto.secret import Secret
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "drivers")])}
@@ -152,6 +154,20 @@ def test_every_name_is_what_its_module_has(package: str) -> None:
     for name, home in listed_names(package).items():
         assert getattr(module, name) is getattr(importlib.import_module(home), name)
         assert vars(module)[name] is getattr(module, name), "it is an ordinary attribute by now"
+
+
+def test_a_name_is_loaded_when_it_is_asked_for_and_is_an_ordinary_attribute_then() -> None:
+    names: dict[str, object] = {"__name__": "some.package", "here": 1}
+    load, listed = lazy_names(names, {"no.such.module": "Nothing", "clawproto.secret": "Secret reveal_all"})
+    assert listed() == ["Nothing", "Secret", "__name__", "here", "reveal_all"], "and nothing is loaded for that"
+    assert load("Secret") is Secret
+    assert names == {"__name__": "some.package", "here": 1, "Secret": Secret}
+    with pytest.raises(AttributeError, match="no attribute 'Other'"):
+        load("Other")
+    with pytest.raises(ModuleNotFoundError, match="No module named"):
+        load("Nothing")
+    with pytest.raises(AttributeError, match="reveal_all"):
+        load("reveal_all")
 
 
 @pytest.mark.parametrize("package", LAZY)

@@ -24,6 +24,29 @@ def online(**settings: Any) -> Bench:
     return bench
 
 
+def keeping(**settings: Any) -> Bench:
+    """The same with a message store."""
+    return online(keep_sends=True, **settings)
+
+
+def restarted(bench: Bench, **settings: Any) -> Bench:
+    """The process has died; another one starts on the same stores, an hour later."""
+    return Bench(
+        bench.store.record,
+        messages=bench.messages,
+        keep_sends=True,
+        seed=bytes(range(1, 17)),
+        wall_ms=bench.now.wall_ms + 3_600_000,
+        mono_ms=500,
+        **settings,
+    )
+
+
+def outcomes(bench: Bench) -> list[tuple[str, str | None]]:
+    """What became of kept sends, with the code, as the message store was told."""
+    return [(decision.outcome, decision.code) for decision in bench.messages.decisions]
+
+
 def send(bench: Bench, text: str = "hi", chat_id: str = CHAT, **fields: Any) -> int:
     """Give a `Send`; returns its command number."""
     command = bench.command()

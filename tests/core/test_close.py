@@ -224,6 +224,7 @@ def test_1009_reconnects_with_backoff_and_never_sends_that_message_again() -> No
     effects = bench.closed(1009)
     result = bench.results[large]
     assert isinstance(result, SendRejected) and result.code == "message_too_large"
+    assert result.reason is not None and "1009" in result.reason
     assert not of(effects, Open)
     assert 500 <= bench.online_again() <= 650
     again = bench.uplinks("message.send")[3:]

@@ -93,8 +93,10 @@ def test_an_error_is_matched_by_trace_id_else_by_message_id() -> None:
 def test_an_error_that_fits_nothing_is_told_and_fails_nothing() -> None:
     bench = LinkBench()
     command = bench.send()
-    effects = bench.down("message.error", {"code": "bad_request", "message_id": "msg-x", "reason": "r"})
-    assert emitted(effects, RefusalReceived) == [RefusalReceived(None, "msg-x", "bad_request", "r")]
+    refusal: dict[str, Json] = {"code": "bad_request", "message_id": "msg-x", "reason": "r"}
+    for envelope, chat_id in ({}, None), ({"chat_id": CHAT}, CHAT):
+        effects = bench.down("message.error", refusal, **envelope)
+        assert emitted(effects, RefusalReceived) == [RefusalReceived(chat_id, "msg-x", "bad_request", "r")]
     assert command not in bench.results
 
 
@@ -186,6 +188,11 @@ def test_the_gate_is_looked_at_again_when_the_queue_is_flushed() -> None:
     assert isinstance(bench.results[queued], SendGated)
     assert [one["chat_id"] for one in bench.uplinks("message.send")] == [CHAT, OTHER_CHAT]
     assert other not in bench.results
+    bench.ack(bench.uplinks("message.send")[-1])
+    bench.run_for(WINDOW_MS)
+    assert bench.told(ChatUngated)
+    bench.reconnect()
+    assert len(bench.uplinks("message.send")) == 2, "what a gate has stopped does not wait for its end"
 
 
 @pytest.mark.rule("ERR-10", "SEND-13", "SEND-17")

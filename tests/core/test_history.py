@@ -1,5 +1,7 @@
 """History between devices, its end at the hub, the reset of the cursor, and the capability set."""
 
+import re
+
 import pytest
 
 from clawproto.app_events import (
@@ -12,8 +14,9 @@ from clawproto.app_events import (
     SignalReceived,
 )
 from clawproto.config import Capabilities, Features
-from clawproto.effects import Emit, Open
-from clawproto.events import Opened, ResetCursor, TransferHistory
+from clawproto.credentials import Credentials
+from clawproto.effects import Close, Emit, Open, SendFrame
+from clawproto.events import Opened, Refresh, ResetCursor, TransferHistory
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.results import Done, LoggedOutResult, NotDone, Result, StoppedResult
@@ -44,6 +47,33 @@ def test_the_one_uplink_that_names_its_sender_and_device() -> None:
     assert "chat_id" not in sent and "to" not in sent
 
 
+@pytest.mark.rule("HIST-3", "HS-7", "ENV-10")
+def test_it_names_the_device_that_the_hub_has_resolved_and_the_moment() -> None:
+    bench = LinkBench(capabilities=ON, greet=False)
+    bench.challenge_now()
+    bench.hello_now(device_id="dev-9")
+    bench.pass_time(1_234)
+    assert transfer(bench) == Done()
+    (sent,) = bench.uplinks("history.transit")
+    assert (sent["origin_device_id"], sent["emitted_at"]) == ("dev-9", bench.now.wall_ms)
+    assert re.fullmatch("h-[0-9A-Z]{26}", sent["trace_id"])
+
+
+@pytest.mark.rule("HIST-3", "LIM-3")
+@pytest.mark.parametrize("lacking", [0, 1])
+def test_a_piece_may_be_as_long_as_a_frame(lacking: int) -> None:
+    piece = TransferHistory(1, "phone", "history_sync_message", {"text": "é" * 1_000})
+    bench = LinkBench(capabilities=ON)
+    bench.step(piece)
+    (sent,) = [one for one in bench.all(SendFrame) if one.event == "history.transit"]
+    size = len(sent.text.encode())
+    bench = LinkBench(capabilities=ON, policy=Policy(frame_limit=size - lacking))
+    bench.step(piece)
+    refused = NotDone("frame_too_large", f"{size} bytes, the limit is {size - 1}")
+    assert bench.results[1] == (refused if lacking else Done())
+    assert len(bench.uplinks("history.transit")) == 1 - lacking
+
+
 @pytest.mark.rule("HIST-1", "CAP-1")
 def test_nothing_is_sent_without_the_capability() -> None:
     bench = LinkBench()
@@ -54,16 +84,16 @@ def test_nothing_is_sent_without_the_capability() -> None:
 
 def test_what_cannot_be_passed_on() -> None:
     bench = LinkBench(capabilities=ON, policy=Policy(frame_limit=2_000))
-    for target, data, code in (
-        ("", {}, "unencodable"),
-        ("phone", {"kind": "another"}, "unencodable"),
-        ("phone", {"x": float("nan")}, "unencodable"),
-        ("phone", {"x": "y" * 2_000}, "frame_too_large"),
+    for target, data, code, why in (
+        ("", {}, "unencodable", "needs a target device"),
+        ("phone", {"kind": "another"}, "unencodable", "names another kind"),
+        ("phone", {"x": float("nan")}, "unencodable", "JSON"),
+        ("phone", {"x": "y" * 2_000}, "frame_too_large", "the limit is 2000"),
     ):
         command = bench.command()
         bench.step(TransferHistory(command, target, "history_sync_done", data))
         result = bench.results[command]
-        assert isinstance(result, NotDone) and result.code == code
+        assert isinstance(result, NotDone) and result.code == code and why in result.text
     bench.closed(1006)
     result = transfer(bench)
     assert isinstance(result, NotDone) and result.code == "offline"
@@ -223,11 +253,13 @@ def test_without_a_close_it_may_be_tried_again() -> None:
     bench = v2()
     command, joined = reset(bench), reset(bench)
     assert len(bench.uplinks("device.cursor.reset")) == 1, "one at a time"
-    bench.run_for(10_000)
+    bench.run_for(9_999)
+    assert not {command, joined} & bench.results.keys()
+    bench.run_for(1)
     for one in (command, joined):
         result = bench.results[one]
         assert isinstance(result, NotDone) and result.code == "no-answer"
-    assert bench.online
+    assert bench.online and bench.state.reset is None
     again = reset(bench)
     bench.closed(1005)
     assert bench.results[again] == Done()
@@ -261,6 +293,18 @@ def test_a_reset_needs_a_connection_and_ends_with_the_session() -> None:
     pending = reset(other)
     other.reply(verdict(10003))
     assert isinstance(other.results[pending], NotDone | LoggedOutResult)
+
+
+@pytest.mark.rule("OUT-11", "HIST-15")
+def test_a_logout_by_another_process_ends_the_wait_with_the_logout_as_its_cause() -> None:
+    bench = v2()
+    waiting, joined = reset(bench), reset(bench)
+    record = bench.store.record
+    assert record is not None
+    bench.store.record = Credentials(record.identity, None, record.generation + 1, refused="digest")
+    bench.step(Refresh(bench.command()))
+    assert bench.results[waiting] == bench.results[joined] == LoggedOutResult()
+    assert bench.state.reset is None and len(bench.all(Close)) == 1
 
 
 @pytest.mark.rule("HIST-16")

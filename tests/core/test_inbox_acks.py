@@ -6,8 +6,9 @@ from clawproto.app_events import FrameRejected, Ready, ReplayFinished
 from clawproto.config import Capabilities
 from clawproto.effects import Close, Emit, Reconnect, SendFrame
 from clawproto.json_types import Json
+from clawproto.policy import DAY_MS, Policy
 from tests.core.harness import emitted, jwt, of, rotated
-from tests.core.link_harness import CHAT, SENDER, LinkBench, acks, cursor_acks, take, v2
+from tests.core.link_harness import CHAT, SENDER, Grant, LinkBench, acks, cursor_acks, take, v2
 
 LEGACY = Capabilities(reliable_delivery=False, reliable_delivery_v2=False)
 
@@ -147,6 +148,14 @@ def test_the_shape_of_an_ack() -> None:
 # --- v1 and legacy -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("R1-1", "ENV-14")
+def test_under_v1_the_lowest_seq_is_one() -> None:
+    bench = LinkBench(grant="v1")
+    take(bench, "msg-1", seq=1)
+    bench.run_for(200)
+    assert cursor_acks(bench) == [1]
+
+
 @pytest.mark.rule("R1-1", "R1-2", "R1-7", "R1-6")
 def test_v1_acknowledges_the_highest_stored_seq_whatever_the_gaps() -> None:
     bench = LinkBench(grant="v1")
@@ -238,6 +247,32 @@ def test_under_v2_no_cursor_ack_is_ever_sent() -> None:
     assert acks(bench) and not cursor_acks(bench)
 
 
+@pytest.mark.rule("R1-7", "R2-15")
+@pytest.mark.parametrize(("grant", "reliable", "due"), [("v1", False, False), ("v1", True, True), ("v2", True, True)])
+def test_where_nothing_is_acknowledged_nobody_is_woken_for_it(grant: Grant, reliable: bool, due: bool) -> None:
+    policy = Policy(ping_after_ms=400 * DAY_MS)
+    bench = LinkBench(grant=grant, policy=policy, capabilities=Capabilities() if reliable else LEGACY)
+    repeat_at = bench.now.mono_ms + policy.ack_repeat_ms
+    bench.run_for(policy.replay_idle_ms)
+    assert (bench.deadline == repeat_at) is due
+
+
+@pytest.mark.rule("R1-1", "R2-9")
+@pytest.mark.parametrize("in_order", [True, False])
+def test_of_what_is_settled_no_seq_is_remembered(in_order: bool) -> None:
+    bench = LinkBench(grant="v1")
+    for seq in range(1, 41):
+        bench.message(f"msg-{seq}", seq=seq)
+    deliveries = [delivery for _, delivery in bench.delivered()]
+    for delivery in deliveries if in_order else reversed(deliveries):
+        bench.settle(delivery)
+    stream = bench.state.inbox.stream
+    assert stream is not None and (stream.mark, stream.mark_seq) == (40, 40)
+    assert len(stream.seqs) == len(stream.ahead) == 0
+    bench.run_for(200)
+    assert cursor_acks(bench) == [40]
+
+
 @pytest.mark.rule("R1-7", "RPL-8")
 def test_legacy_acknowledges_nothing_and_delivers_everything() -> None:
     bench = LinkBench(grant="v1", capabilities=LEGACY)
@@ -288,6 +323,16 @@ def test_replay_is_held_anew_on_each_connection_and_ends_with_it() -> None:
     bench.closed(1006)
     bench.run_for(4_000)
     assert bench.told(ReplayFinished) == [ReplayFinished(True)]
+
+
+@pytest.mark.rule("RPL-7")
+def test_a_replay_that_was_cut_off_is_never_told_as_finished() -> None:
+    bench = v2()
+    bench.run_for(4_000)
+    bench.greet = False
+    bench.closed(1006)
+    bench.run_for(60_000)
+    assert not bench.told(ReplayFinished)
 
 
 @pytest.mark.rule("RPL-5", "RPL-6")

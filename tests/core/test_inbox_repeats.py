@@ -2,6 +2,7 @@
 
 import pytest
 
+from clawproto.app_events import AppEvent, MessageRecalled, MessageReceived, ReactionChanged, SignalReceived
 from clawproto.config import Capabilities
 from clawproto.json_types import Json
 from clawproto.policy import Policy
@@ -168,16 +169,39 @@ def test_without_a_memory_every_copy_is_handed_over() -> None:
     assert len(bench.delivered()) == 2
 
 
+@pytest.mark.rule("RX-3", "R1-1")
+@pytest.mark.parametrize("held", [0, 100])
+def test_what_bears_no_number_is_told_once_however_much_the_application_holds(held: int) -> None:
+    bench = LinkBench(grant="v1")
+    for seq in range(1, held + 1):
+        bench.message(f"msg-{seq}", seq=seq)
+    reaction: dict[str, Json] = {"target_message_id": "msg-1", "emoji": "👍", "reactor_user_id": "u-3"}
+    for _ in range(2):
+        bench.down("message.reaction", reaction, chat_id=CHAT, sender=SENDER)
+    assert len(bench.told(ReactionChanged)) == 1
+
+
 # --- another user --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.rule("SEND-19", "OUT-8")
-@pytest.mark.parametrize(("user", "handed"), [("u-1", ["msg-1"]), ("u-2", ["msg-1", "msg-1"])])
-def test_what_one_user_was_handed_is_new_to_another_one(user: str, handed: list[str]) -> None:
+@pytest.mark.rule("SEND-19", "RX-3", "NOTIFY-2", "RECALL-1", "OUT-8")
+@pytest.mark.parametrize(("user", "times"), [("u-1", 1), ("u-2", 2)])
+@pytest.mark.parametrize(
+    ("event", "payload", "kind"),
+    [
+        ("message.send", message_payload("msg-1"), MessageReceived),
+        ("message.reaction", {"target_message_id": "msg-1", "emoji": "👍", "reactor_user_id": "u-3"}, ReactionChanged),
+        ("message.recall", {"message_id": "rcl:msg-1", "target_message_id": "msg-1"}, MessageRecalled),
+        ("notify.signal", {"type": "friend.added", "entity_id": "u-3", "event_id": "ev-1"}, SignalReceived),
+    ],
+)
+def test_what_one_user_was_handed_is_new_to_another_one(
+    event: str, payload: dict[str, Json], kind: type[AppEvent], user: str, times: int
+) -> None:
     """Both are in the chat; the session goes on under the second one."""
     bench = v2()
-    take(bench, "msg-1")
+    bench.stamped(event, payload, chat_id=CHAT, sender=SENDER)
     bench.load(credentials(pair(jwt("b1", sub=user), "refresh-b"), generation=7, user_id=user))
     bench.reconnect()
-    take(bench, "msg-1")
-    assert received_ids(bench) == handed
+    bench.stamped(event, payload, chat_id=CHAT, sender=SENDER)
+    assert len(bench.told(kind)) == times

@@ -2,7 +2,6 @@
 
 import json
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -16,40 +15,23 @@ from clawproto.instant import Instant
 from clawproto.keeping import KeptSend, SendDecision
 from clawproto.policy import Policy
 from clawproto.results import (
-    LoggedOutResult,
     Receipt,
-    SendDropped,
-    SendGated,
     SendRejected,
     SendUndecided,
-    StoppedResult,
 )
-from clawproto.session import is_finished, step
+from clawproto.session import step
 from clawproto.state import State
 from tests.core.harness import MONO, REFUSED, T0, Bench, SendStore, credentials, jwt, names, pair, rotated
-from tests.core.messaging import CHAT, OTHER_CHAT, ack, message, online, refuse, says, send, uplinks
-
-
-def keeping(**settings: Any) -> Bench:
-    return online(keep_sends=True, **settings)
-
-
-def restarted(bench: Bench, **settings: Any) -> Bench:
-    """The process has died; another one starts on the same stores, an hour later."""
-    return Bench(
-        bench.store.record,
-        messages=bench.messages,
-        keep_sends=True,
-        seed=bytes(range(1, 17)),
-        wall_ms=bench.now.wall_ms + 3_600_000,
-        mono_ms=500,
-        **settings,
-    )
-
-
-def outcomes(bench: Bench) -> list[tuple[str, str | None]]:
-    return [(decision.outcome, decision.code) for decision in bench.messages.decisions]
-
+from tests.core.messaging import (
+    CHAT,
+    OTHER_CHAT,
+    ack,
+    keeping,
+    refuse,
+    restarted,
+    send,
+    uplinks,
+)
 
 # --- before the transmission ---------------------------------------------------------------------------------------
 
@@ -143,6 +125,21 @@ def test_a_failed_batch_is_held_and_tried_again_for_ever() -> None:
     assert len(uplinks(bench)) == 2
 
 
+@pytest.mark.rule("REF-10")
+@pytest.mark.parametrize(("failing", "alarms"), [(2, 0), (3, 1)])
+def test_the_alarm_is_called_off_if_it_was_raised_and_each_batch_is_counted_anew(failing: int, alarms: int) -> None:
+    bench = keeping()
+    for text in "ab":
+        bench.messages.failing = failing
+        begun = bench.now.mono_ms
+        send(bench, text)
+        assert bench.deadline == begun + 100, "the first attempt is not waited for any longer than before"
+        bench.run_for(10_000)
+        ack(bench, uplinks(bench)[-1])
+    assert bench.told(MessagesUnsaved) == [MessagesUnsaved(3, "disk full")] * alarms * 2
+    assert bench.told(MessagesSaved) == [MessagesSaved(3)] * alarms * 2
+
+
 def test_late_and_foreign_answers_change_nothing() -> None:
     bench = keeping()
     bench.messages.held = True
@@ -162,166 +159,6 @@ def test_what_cannot_be_sent_at_all_is_never_kept() -> None:
     send(bench, chat_id="nowhere")
     send(bench, "x" * 2_000_000)
     assert bench.all(Keep) == []
-
-
-# --- decisions -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.rule("SEND-15", "ERR-3")
-def test_every_end_is_recorded() -> None:
-    bench = keeping(policy=Policy(undecided_kept=1))
-    for text in ("refused", "late", "forgotten", "undecided"):
-        send(bench, text)
-    first, late, *_ = uplinks(bench)
-    refuse(bench, first, "blocked")
-    bench.run_for(20_000)
-    assert outcomes(bench) == [("rejected", "blocked"), ("expired", None), ("expired", None)]
-    assert len(bench.messages.undecided) == 1, "undecided ones stay kept"
-    ack(bench, uplinks(bench)[-1])
-    assert outcomes(bench)[-1] == ("accepted", None)
-    ack(bench, late)
-    assert len(bench.messages.decisions) == 4
-
-
-@pytest.mark.rule("SEND-16")
-def test_its_own_echo_decides_a_send() -> None:
-    bench = keeping()
-    send(bench)
-    (frame,) = uplinks(bench)
-    said = message(message_id=frame["payload"]["message_id"])
-    says(bench, "message.send", said, chat_id=CHAT, sender={"id": "u-1", "type": "user"})
-    assert outcomes(bench) == [("accepted", None)]
-
-
-@pytest.mark.rule("SEND-20")
-def test_a_drop_from_the_offline_queue_is_recorded() -> None:
-    bench = keeping(policy=Policy(offline_queue=1))
-    bench.step(Closed(bench.generation, 1006))
-    first = send(bench, "a")
-    send(bench, "b")
-    assert isinstance(bench.results[first], SendDropped)
-    assert outcomes(bench) == [("dropped", None)]
-    assert len(bench.messages.undecided) == 1
-
-
-@pytest.mark.rule("ERR-10")
-def test_a_gate_that_falls_before_the_send_is_kept() -> None:
-    bench = keeping()
-    send(bench)
-    (frame,) = uplinks(bench)
-    bench.messages.held = True
-    second = send(bench, "b")
-    refuse(bench, frame, "not_member")
-    bench.release_sends()
-    assert isinstance(bench.results[second], SendGated)
-    assert ("dropped", "not_member") in outcomes(bench)
-    assert not bench.messages.undecided and len(uplinks(bench)) == 1
-
-
-@pytest.mark.rule("OUT-11")
-def test_a_logout_decides_everything() -> None:
-    bench = keeping()
-    transmitted = send(bench, "a")
-    bench.messages.held = True
-    waiting = send(bench, "b")
-    bench.refresh()
-    bench.reply(REFUSED)
-    assert bench.results[transmitted] == bench.results[waiting] == LoggedOutResult()
-    bench.release_sends()
-    assert sorted(outcomes(bench)) == [("dropped", None), ("expired", None)]
-    assert not bench.messages.undecided
-    assert restarted(bench).state.outbox.entries.first() is None
-
-
-@pytest.mark.rule("OUT-11")
-def test_a_logout_that_the_store_did_not_learn_of_is_made_up_for_at_the_start() -> None:
-    bench = keeping()
-    send(bench, "a")
-    bench.messages.failing = 10**6
-    bench.refresh()
-    bench.reply(REFUSED)
-    assert len(bench.messages.undecided) == 1
-    bench.messages.failing = 0
-    after = restarted(bench)
-    assert not bench.messages.undecided
-    (settled,) = after.told(SendSettled)
-    assert (settled.accepted, settled.code) == (False, "logged_out")
-
-
-@pytest.mark.rule("OUT-8", "OUT-11")
-def test_another_user_does_not_send_what_is_kept() -> None:
-    bench = keeping()
-    waiting = send(bench, "a")
-    bench.load(credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2"))
-    bench.run_for(10_000)
-    assert bench.results[waiting] == LoggedOutResult()
-    assert outcomes(bench) == [("expired", None)] and not bench.messages.undecided
-    assert len(uplinks(bench)) == 1 and bench.state.connected
-
-
-@pytest.mark.rule("REF-45", "OUT-8")
-def test_nor_does_another_user_whose_pair_the_store_turns_out_to_hold() -> None:
-    bench = keeping()
-    waiting = send(bench, "a")
-    bench.store.record = credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2")
-    bench.refresh()
-    bench.run_for(10_000)
-    assert bench.results[waiting] == LoggedOutResult()
-    assert outcomes(bench) == [("expired", None)] and not bench.messages.undecided
-    assert len(uplinks(bench)) == 1 and bench.state.connected
-
-
-def test_another_pairing_of_the_same_user_does() -> None:
-    bench = keeping()
-    send(bench, "a")
-    bench.load(credentials(pair(jwt("b1"), "refresh-b"), generation=7, device_id="lab-02"))
-    bench.run_for(10_000)
-    assert len(uplinks(bench)) == 2 and bench.messages.undecided
-
-
-# --- the stop ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.rule("SEND-15")
-def test_a_stop_says_what_goes_out_at_the_next_start() -> None:
-    bench = keeping()
-    transmitted = send(bench, "a")
-    bench.messages.held = True
-    waiting = send(bench, "b")
-    last = send(bench, "c")
-    bench.stop()
-    assert bench.results[transmitted] == StoppedResult(
-        uplinks(bench)[0]["payload"]["message_id"], transmitted=True, kept=True
-    )
-    assert waiting not in bench.results and not is_finished(bench.state)
-    bench.release_sends()
-    for command in (waiting, last):
-        result = bench.results[command]
-        assert isinstance(result, StoppedResult) and result.kept and not result.transmitted
-    assert is_finished(bench.state) and len(uplinks(bench)) == 1
-    assert len(uplinks(restarted(bench))) == 3
-
-
-def test_a_stop_on_a_full_disk_gives_up_and_says_so() -> None:
-    bench = keeping()
-    bench.messages.failing = 10**6
-    command = send(bench, "a")
-    bench.run_for(60_000)
-    bench.stop()
-    assert is_finished(bench.state)
-    result = bench.results[command]
-    assert isinstance(result, StoppedResult) and result.message_id and not result.kept and not result.transmitted
-
-
-def test_a_stop_tries_more_than_once() -> None:
-    bench = keeping()
-    bench.messages.failing = 2
-    command = send(bench, "a")
-    bench.stop()
-    bench.run_for(1_000)
-    result = bench.results[command]
-    assert isinstance(result, StoppedResult) and result.kept
-    assert is_finished(bench.state)
 
 
 # --- a restart -----------------------------------------------------------------------------------------------------
@@ -350,6 +187,14 @@ def test_after_a_restart_the_undecided_ones_go_out_first_with_the_same_bytes() -
     assert [frame["event"] for frame in frames[:4]] == ["message.send"] * 2 + ["message.reaction", "message.send"]
     numbers = [kept.number for kept in bench.messages.backlog]
     assert numbers == sorted(numbers) and len(set(numbers)) == 4
+
+
+@pytest.mark.rule("ENV-5", "SEND-5", "SEND-17")
+def test_the_routing_is_kept_as_well() -> None:
+    bench = keeping()
+    send(bench, "a", to={"id": CHAT, "type": "group"})
+    after = restarted(bench)
+    assert [frame["to"] for frame in (*uplinks(bench), *uplinks(after))] == [{"id": CHAT, "type": "group"}] * 2
 
 
 @pytest.mark.rule("SEND-15")
@@ -397,6 +242,25 @@ def test_sending_again_under_the_same_id_takes_the_place_of_the_restored_one() -
     ack(after, uplinks(after)[-1])
     assert isinstance(after.results[command], Receipt | SendUndecided)
     assert not bench.messages.undecided
+
+
+def test_a_new_send_has_a_higher_number_than_any_that_was_restored() -> None:
+    store = SendStore()
+    store.undecided["s-1"] = KeptSend("s-1", 5, "msg-1", CHAT, "message.send", "{}", None, T0)
+    bench = Bench(credentials(), messages=store, keep_sends=True, greet=False)  # the store knows of no highest number
+    send(bench)
+    assert [kept.number for kept in store.backlog] == [5, 6]
+
+
+@pytest.mark.rule("OUT-8")
+def test_numbers_go_on_after_a_logout() -> None:
+    bench = keeping()
+    send(bench, "a")
+    bench.refresh()
+    bench.reply(REFUSED)
+    bench.load(credentials(pair(jwt("b1"), "refresh-b"), generation=7))
+    send(bench, "b")
+    assert [kept.number for kept in bench.messages.backlog] == [2], "the store has had the first"
 
 
 def test_numbers_continue_above_the_highest_that_was_ever_given() -> None:

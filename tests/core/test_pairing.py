@@ -427,6 +427,16 @@ def test_pairing_again_on_a_live_socket_changes_the_socket() -> None:
     assert bench.told(Misconfigured) == []
 
 
+@pytest.mark.rule("OUT-8", "REF-26")
+def test_pairing_again_changes_the_socket_though_nothing_is_new_but_the_tokens() -> None:
+    bench = Bench(credentials(), policy=QUIET)
+    known = bench.state.tokens.credentials
+    pairing(bench, identity="repair", ws_url="wss://hub.example/ws")
+    assert heart(bench.reply_call(granted())) == ["Persist", "Reconnect", "Open"]
+    now = bench.state.tokens.credentials
+    assert known is not None and now is not None and now.identity == known.identity and bench.access == ACCESS
+
+
 @pytest.mark.rule("REF-49", "PAIR-9")
 @pytest.mark.parametrize("first", ["refresh", "pairing"])
 def test_a_refresh_and_a_pairing_at_the_same_time(first: str) -> None:

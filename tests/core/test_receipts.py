@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 from clawproto.app_events import MessageDelivered
 from clawproto.config import Capabilities
 from clawproto.json_types import Json
+from clawproto.policy import Policy
 from clawproto.results import Receipt
 from tests.core.link_harness import CHAT, SENDER, Grant, LinkBench, message_payload
 
@@ -81,9 +82,10 @@ def test_while_the_socket_closes_none_is_written() -> None:
 
 
 @pytest.mark.rule("DEL-3", "ROUTE-7")
-def test_a_strange_chat_id_is_left_out() -> None:
-    bench = LinkBench(capabilities=ON)
-    bench.message("msg-1", chat_id="chat-1")
+@pytest.mark.parametrize(("chat_id", "checked"), [("chat-1", True), ("", True), ("", False), (None, False)])
+def test_a_strange_chat_id_is_left_out(chat_id: str | None, checked: bool) -> None:
+    bench = LinkBench(capabilities=ON, policy=Policy(require_chat_prefix=checked))
+    bench.message("msg-1", chat_id=chat_id)
     (one,) = bench.uplinks("message.delivered")
     assert "chat_id" not in one and one["to"]["id"] == "usr_friend"
 

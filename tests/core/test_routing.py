@@ -97,6 +97,18 @@ def test_only_ordinary_messages_are_input_for_an_agent(mode: Json, conversationa
     assert bench.uplinks("message.sync_ack")[0]["payload"]["dseq"] == 1  # stored, counted, acknowledged
 
 
+@pytest.mark.rule("EVT-4", "CAP-6", "ENV-7")
+@pytest.mark.parametrize("stamp", [{}, {"dseq": 1}])
+def test_what_the_envelope_says_is_handed_over_with_the_message(stamp: dict[str, Json]) -> None:
+    bench = LinkBench(grant="v2")
+    hidden: Json = [{"alg": "later", "data": ["x"]}]
+    bench.down("message.reply", message_payload("msg-1"), at_ms=7, sender=SENDER, ciphertext_fragments=hidden, **stamp)
+    message = received(bench)
+    assert (message.event, message.chat_id, message.chat_type, message.emitted_at_ms) == ("message.reply", "", None, 7)
+    assert message.ciphertext_fragments == hidden and not message.streamed
+    assert message.sender == Peer("usr_friend", "direct", "Friend")
+
+
 @pytest.mark.rule("ROUTE-10")
 @pytest.mark.parametrize("sender", ["usr_1", "agt_1", "anything", "0"])
 def test_the_form_of_ids_says_nothing(sender: str) -> None:
@@ -213,6 +225,7 @@ def test_a_foreign_chat_id_is_refused_locally(chat_id: str) -> None:
     bench = LinkBench()
     result = bench.results[bench.send(chat_id)]
     assert isinstance(result, SendRejected) and result.code == "invalid_chat_id"
+    assert result.reason is not None and "cnv_" in result.reason
     bench.type(chat_id=chat_id)
     assert [one["event"] for one in bench.uplinks()] == ["connect"]
 

@@ -1,5 +1,6 @@
 """Sends: minted once, bounded, queued while there is no socket."""
 
+import json
 import re
 import sys
 from types import FrameType
@@ -19,7 +20,7 @@ from clawproto.results import (
 )
 from clawproto.session import step
 from tests.core.harness import REFUSED
-from tests.core.link_harness import CHAT, TEXT, LinkBench, sent_ids
+from tests.core.link_harness import CHAT, OTHER_CHAT, TEXT, LinkBench, sent_ids
 
 MINTED = re.compile(r"\Amsg-[0-7][0-9A-HJKMNP-TV-Z]{25}\Z")
 RESEND = Policy(retransmit_after_timeout=True)
@@ -118,6 +119,22 @@ def test_the_limit_is_counted_in_bytes_and_is_a_setting() -> None:
 
 
 @pytest.mark.rule("LIM-3")
+@pytest.mark.parametrize("to", [None, {"id": CHAT, "type": "group"}])
+def test_the_limit_is_exact_and_holds_for_payload_and_routing_together(to: dict[str, Json] | None) -> None:
+    bench = LinkBench()
+    bench.send(message_id="msg-a", fragments=({"kind": "text", "text": "ü"},), to=to)
+    (uplink,) = bench.uplinks("message.send")
+    parts = [json.dumps(one, ensure_ascii=False, separators=(",", ":")) for one in (uplink["payload"], to) if one]
+    size = len("".join((*parts, CHAT)).encode())
+    for limit in (size, size - 1):
+        bench = LinkBench(policy=Policy(frame_limit=limit))
+        command = bench.send(message_id="msg-a", fragments=({"kind": "text", "text": "ü"},), to=to)
+        text = f"{size} bytes, the limit is {size - 1}"
+        refused = SendRejected(CHAT, "msg-a", "frame_too_large", text)
+        assert bench.results.get(command) == (None if limit == size else refused)
+
+
+@pytest.mark.rule("LIM-3")
 def test_a_message_just_below_the_limit_stays_well_below_the_hubs() -> None:
     bench = LinkBench()
     assert bench.send(fragments=({"kind": "text", "text": "x" * 899_000},)) not in bench.results
@@ -125,21 +142,24 @@ def test_a_message_just_below_the_limit_stays_well_below_the_hubs() -> None:
 
 
 @pytest.mark.parametrize(
-    "fragments",
+    ("fragments", "problem"),
     [
-        ({"text": "no kind"},),
-        ({"kind": "text", "text": float("nan")},),
-        ({"kind": "text", "text": object()},),
-        ({"kind": "text", "text": "t", "delta": "d"},),
-        ({"kind": "later"},),
+        (({"text": "no kind"},), "a string kind (FRAG-1)"),
+        (({"kind": "text", "text": float("nan")},), "not JSON"),
+        (({"kind": "text", "text": object()},), "object is not a JSON value"),
+        (({"kind": "text", "text": "t", "delta": "d"},), "has a delta"),
+        (({"kind": "later"},), "needs a text fragment next to it"),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_leaves_no_trace(fragments: tuple[dict[str, object], ...]) -> None:
+def test_what_cannot_be_written_is_refused_and_leaves_no_trace(
+    fragments: tuple[dict[str, object], ...], problem: str
+) -> None:
     bench = LinkBench()
     outbox = bench.state.outbox
     command = bench.send(fragments=fragments)
     result = bench.results[command]
     assert isinstance(result, SendRejected) and result.code == "unencodable"
+    assert result.reason is not None and problem in result.reason
     assert bench.state.outbox == outbox
 
 
@@ -198,6 +218,25 @@ def test_after_a_reconnect_the_deadline_runs_anew() -> None:
     assert command not in bench.results
     bench.run_for(1)
     assert isinstance(bench.results[command], SendUndecided)
+
+
+@pytest.mark.rule("SEND-13", "ERR-10")
+def test_of_what_a_gate_holds_back_after_a_reconnect_each_has_a_deadline_of_its_own() -> None:
+    bench = LinkBench()
+    gated = [bench.send(), bench.send(OTHER_CHAT)]
+    for chat_id in (CHAT, OTHER_CHAT):
+        bench.down("message.error", {"code": "not_member"}, chat_id=chat_id)
+    bench.reconnect()
+    bench.run_for(10_000)
+    later = bench.send(f"{CHAT}3")
+    bench.run_for(4_999)
+    assert not bench.results
+    bench.run_for(1)
+    assert list(bench.results) == gated, "those that began first, and both of them"
+    bench.run_for(9_999)
+    assert later not in bench.results
+    bench.run_for(1)
+    assert isinstance(bench.results[later], SendUndecided)
 
 
 @pytest.mark.rule("SEND-20")

@@ -44,9 +44,10 @@ def test_an_ack_under_another_trace_id_is_matched_by_message_id(trace_id: str) -
 
 
 @pytest.mark.rule("SEND-11")
-def test_an_ack_that_fits_nothing_is_ignored() -> None:
+@pytest.mark.parametrize("others", [0, 40])
+def test_an_ack_that_fits_nothing_is_ignored(others: int) -> None:
     bench = LinkBench()
-    command = bench.send()
+    command, *_ = [bench.send() for _ in range(1 + others)]
     assert bench.down("message.ack", {"message_id": "msg-x", "accepted_at": 5}, trace_id="unknown") == ()
     assert bench.down("message.ack", {}, trace_id="") == ()
     assert command not in bench.results
@@ -143,13 +144,26 @@ def test_a_caller_may_send_an_undecided_message_again_under_its_id() -> None:
     assert not bench.told(SendSettled)
 
 
+@pytest.mark.rule("SEND-14", "SEND-5", "SEND-17")
+def test_what_is_sent_again_takes_the_place_of_the_undecided_one() -> None:
+    bench = LinkBench(policy=RESEND)
+    bench.send(message_id="msg-a")
+    bench.run_for(30_000)
+    again = bench.send(message_id="msg-a")
+    assert len(sent_ids(bench)) == 3, "sent, retransmitted after the deadline, and sent again"
+    bench.ack(bench.uplinks("message.send")[-1])
+    assert isinstance(bench.results[again], Receipt)
+    bench.reconnect()
+    assert len(sent_ids(bench)) == 3, "nothing is left of either"
+
+
 @pytest.mark.rule("SEND-5")
 def test_an_id_that_is_under_way_cannot_be_used_twice() -> None:
     bench = LinkBench()
     first = bench.send(message_id="msg-a")
     second = bench.send(message_id="msg-a")
     result = bench.results[second]
-    assert isinstance(result, SendRejected) and result.code == "duplicate_id"
+    assert isinstance(result, SendRejected) and result.code == "duplicate_id" and result.reason
     assert sent_ids(bench) == ["msg-a"]
     bench.ack(bench.uplinks("message.send")[0])
     assert isinstance(bench.results[first], Receipt)

@@ -50,6 +50,19 @@ def test_a_reaction_is_acknowledged_by_its_slot() -> None:
     assert not bench.told(AckAnomaly)
 
 
+@pytest.mark.rule("RX-1", "SEND-11")
+def test_the_answer_to_a_reaction_is_none_to_a_message_that_bears_the_id_of_its_slot() -> None:
+    bench = LinkBench()
+    slot = f"rxn:msg-1:{own_id(bench)}"
+    message, command = bench.send(message_id=slot), react(bench, "👍")
+    (sent,) = bench.uplinks("message.reaction")
+    accepted: dict[str, Json] = {"message_id": slot, "accepted_at": 5}
+    bench.down("message.ack", accepted, trace_id=sent["trace_id"], chat_id=CHAT)
+    assert isinstance(bench.results[command], Receipt) and message not in bench.results
+    bench.down("message.ack", accepted, trace_id="unknown", chat_id=CHAT)
+    assert bench.results[message] == Receipt(CHAT, slot, 5, slot)
+
+
 @pytest.mark.rule("RX-1", "RX-3")
 def test_taking_a_reaction_back() -> None:
     bench = LinkBench()
@@ -68,9 +81,13 @@ def test_the_bytes_of_an_emoji_are_counted() -> None:
         with pytest.raises(ValueError):
             encode_reaction("msg-1", emoji)
     bench = LinkBench()
-    for command in (react(bench, "é" * 33), react(bench, "👍", target="")):
+    for command, problem in (
+        (react(bench, "é" * 33), "66 bytes"),
+        (react(bench, "👍", target=""), "id of its message"),
+    ):
         result = bench.results[command]
         assert isinstance(result, SendRejected) and result.code == "unencodable"
+        assert result.reason is not None and problem in result.reason
     assert not bench.uplinks("message.reaction")
 
 
@@ -178,6 +195,15 @@ def test_a_slot_that_we_have_written_into_is_told_again() -> None:
     bench.down("message.ack", {"message_id": "rxn", "accepted_at": 5}, trace_id=sent["trace_id"], chat_id=CHAT)
     assert [one.emoji for one in reaction(bench, "😶", other)] == ["😶"], "and written once more"
     assert reaction(bench, "😶", other) == []
+
+
+@pytest.mark.rule("RX-3")
+def test_what_was_told_before_we_wrote_is_told_again_if_it_comes_after() -> None:
+    bench = LinkBench()
+    other = own_id(bench)
+    assert [len(reaction(bench, "👍", other)) for _ in range(2)] == [1, 0]
+    react(bench, "❤")
+    assert [len(reaction(bench, "👍", other)) for _ in range(2)] == [1, 0]
 
 
 @settings(max_examples=100)

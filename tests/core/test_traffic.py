@@ -270,3 +270,26 @@ def test_it_does_not_begin_on_a_closed_connection() -> None:
     assert bench.online
     bench.step(Closed(bench.generation, 1006))
     assert Traffic.begin(bench.state) is None
+
+
+def test_a_session_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first of these events on, and again after somebody has looked at the state."""
+    bench = LinkBench(grant="v2")
+    session = Session.of(bench.state)
+    ordinary: list[Event] = [
+        FrameReceived(bench.generation, said(1, 1)),
+        Settle(1),
+        Send(1, "cnv_1", HELLO),
+        SetTyping("cnv_1", True),
+        Tick(),
+    ]
+
+    def long_way(*_: object) -> None:
+        raise AssertionError("step was called")
+
+    monkeypatch.setattr("clawproto.session.step", long_way)
+    for event in ordinary:
+        session.handle(event, bench.now)
+        assert session.state.inbox.deliveries == 1
+    with pytest.raises(AssertionError, match="step was called"):
+        session.handle(Refresh(2), bench.now)
