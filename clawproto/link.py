@@ -307,8 +307,9 @@ def other_identity(link: LinkState) -> LinkState:
 
 
 def stop(link: LinkState, turn: Turn) -> LinkState:
-    """End of the session. Once there is no socket, the link is `Ended` (`session`)."""
-    return close(link, CODE_NORMAL, "session ended", None, turn, planned=True)
+    """End of the session."""
+    link = close(link, CODE_NORMAL, "session ended", None, turn, planned=True)
+    return link if isinstance(link.phase, Closing) else evolve(link, phase=Ended())
 
 
 def closed(link: LinkState, event: Closed, turn: Turn, *, asked_for: bool) -> LinkState:

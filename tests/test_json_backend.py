@@ -198,7 +198,7 @@ def _printed_by(program: str) -> str:
     """What a fresh interpreter prints."""
     answer = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,

@@ -65,7 +65,7 @@ read_traffic: "Callable[[str | bytes], Said | Answer | Writing | None] | None" =
 
 
 def exceeds(data: str | bytes, limit: int) -> bool:
-    """Whether ``data`` takes more than ``limit`` bytes as UTF-8; never if three times its length does not."""
+    """Whether ``data`` takes more than ``limit`` bytes as UTF-8; never if four times its length does not."""
     length = len(data)
     if length > limit or isinstance(data, bytes):
         return length > limit
@@ -89,7 +89,7 @@ def decode(data: str | bytes, limit: int) -> Frame | BadFrame:
     Returns:
         A `Frame`, whose payload may be a `MalformedPayload`; or a `BadFrame`, to be counted and dropped (ENV-12).
     """
-    if len(data) * 3 > limit and exceeds(data, limit):
+    if len(data) * 4 > limit and exceeds(data, limit):
         return BadFrame("too-long", excerpt(data))
     if read_quickly is not None and json_backend.loads is not json_backend.stdlib_loads:
         quick = read_quickly(data)
@@ -209,19 +209,24 @@ def encode_connect(
 
 def _check_fragments(fragments: Json) -> None:
     """``fragments`` as `plain` made them: what the types of the caller promise is checked, not believed."""
-    items = fragments if isinstance(fragments, list) else []
-    kinds = {kind for item in items if isinstance(item, dict) and isinstance(kind := item.get("kind"), str)}
-    if not all(isinstance(item, dict) and isinstance(item.get("kind"), str) for item in items):
-        raise ValueError("a fragment is an object with a string kind (FRAG-1)")
-    if any(isinstance(item, dict) and "delta" in item for item in items):
-        raise ValueError("only message.add has a delta (STREAM-6)")
+    if not isinstance(fragments, list):
+        raise ValueError("the fragments of a message are a list (FRAG-1)")
+    kinds: set[str] = set()
+    for item in fragments:
+        if not (isinstance(item, dict) and isinstance(kind := item.get("kind"), str)):
+            raise ValueError("a fragment is an object with a string kind (FRAG-1)")
+        if "delta" in item:
+            raise ValueError("only message.add has a delta (STREAM-6)")
+        kinds.add(kind)
     if "text" not in kinds and not kinds <= KNOWN_KINDS:
         raise ValueError("a fragment of a custom kind needs a text fragment next to it (FRAG-4)")
 
 
 def _check_mentions(mentions: Json) -> None:
     """Bare ids are read (MENT-2), but never written (MENT-1, LEGACY-7)."""
-    for item in mentions if isinstance(mentions, list) else []:
+    if not isinstance(mentions, list):
+        raise ValueError("the mentions of a message are a list (MENT-1)")
+    for item in mentions:
         if not (isinstance(item, dict) and item.get("kind") == "mention" and isinstance(item.get("user_id"), str)):
             raise ValueError("a mention is an object with the kind 'mention' and a string user_id (MENT-1)")
 

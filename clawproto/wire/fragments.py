@@ -5,6 +5,7 @@ is relayed by the hub as its author wrote it and is read tolerantly (MENT-2, MEN
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 from clawproto.evolving import constructor
@@ -34,37 +35,32 @@ def _mention(item: _Object) -> MentionFragment | None:
     return None
 
 
-def _media(kind: str, *numbers: str) -> _Reader:
-    """A reader for one kind of media; other ``numbers`` are unknown to it and so are not looked at (FRAG-2, ENV-13)."""
-    sized, timed = "width" in numbers, "duration" in numbers
-
-    def read(item: _Object) -> MediaFragment | None:
-        get = item.get
-        url, name, mime, size = get("url"), get("name"), get("mime"), get("size")
-        width, height = (get("width"), get("height")) if sized else (None, None)
-        duration = get("duration") if timed else None
-        if (
-            type(url) is str
-            and (name is None or type(name) is str)
-            and (mime is None or type(mime) is str)
-            and (size is None or (type(size) is int and LEAST <= size <= MOST))
-            and (width is None or (type(width) is int and LEAST <= width <= MOST))
-            and (height is None or (type(height) is int and LEAST <= height <= MOST))
-            and (duration is None or (type(duration) is int and LEAST <= duration <= MOST))
-        ):
-            return _new_media(kind, url, name, mime, size, width, height, duration)
-        return None
-
-    return read
+def _media(kind: str, sized: bool, timed: bool, item: _Object) -> MediaFragment | None:
+    """One kind of media. Numbers that are not of its kind are unknown to it, and not looked at (FRAG-2, ENV-13)."""
+    get = item.get
+    url, name, mime, size = get("url"), get("name"), get("mime"), get("size")
+    width, height = (get("width"), get("height")) if sized else (None, None)
+    duration = get("duration") if timed else None
+    if (
+        type(url) is str
+        and (name is None or type(name) is str)
+        and (mime is None or type(mime) is str)
+        and (size is None or (type(size) is int and LEAST <= size <= MOST))
+        and (width is None or (type(width) is int and LEAST <= width <= MOST))
+        and (height is None or (type(height) is int and LEAST <= height <= MOST))
+        and (duration is None or (type(duration) is int and LEAST <= duration <= MOST))
+    ):
+        return _new_media(kind, url, name, mime, size, width, height, duration)
+    return None
 
 
 _READERS: Final[dict[str, _Reader]] = {
     "text": _text,
     "mention": _mention,
-    "image": _media("image", "width", "height"),
-    "video": _media("video", "width", "height", "duration"),
-    "audio": _media("audio", "duration"),
-    "file": _media("file"),
+    "image": partial(_media, "image", True, False),  # not by name, which takes a quarter longer
+    "video": partial(_media, "video", True, True),
+    "audio": partial(_media, "audio", False, True),
+    "file": partial(_media, "file", False, False),
 }
 
 KNOWN_KINDS: Final = frozenset(_READERS)

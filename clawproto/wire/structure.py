@@ -8,7 +8,7 @@ This is the only module that loads cattrs, and it is loaded when the first reade
 """
 
 from collections.abc import Callable
-from typing import Final, TypeAlias, TypeVar, cast, get_args
+from typing import Final, TypeAlias, TypeVar, get_args
 
 from cattrs import BaseValidationError, Converter, transform_error
 
@@ -51,14 +51,14 @@ tolerant.register_structure_hook_func(lambda type_: _is_optional(type_, int), op
 
 def reader(type_: type[T]) -> Callable[[_Object], T]:
     """Reads payloads of one type tolerantly; raises `Unusable` for those that lack something."""
-    hook = cast(Callable[[_Object, object], T], tolerant.get_structure_hook(type_))
+    hook: Callable[[_Object, object], T] = tolerant.get_structure_hook(type_)
 
     def read(data: _Object) -> T:
         try:
             return hook(data, None)
         except BaseValidationError as error:
-            parts = [part.split(" @ ", 1) for part in transform_error(error, "payload", _explain)]
-            raise Unusable("; ".join(f"{path} {text}" for text, path in parts)) from None
+            problems = transform_error(error, "payload", _explain)  # "is missing @ payload.nonce"
+            raise Unusable("; ".join(" ".join(reversed(one.split(" @ "))) for one in problems)) from None
 
     return read
 

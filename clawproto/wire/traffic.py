@@ -27,7 +27,7 @@ _NOTHING: Final[dict[str, Json]] = {}
 def decode_traffic(data: str | bytes, limit: int) -> "Said | Answer | Writing | None":
     """What counts of a message with a sender, or of an ack or typing without a stamp, if it is quickly read: None says
     nothing about it."""
-    if len(data) * 3 > limit and exceeds(data, limit):
+    if len(data) * 4 > limit and exceeds(data, limit):
         return None
     if codec.read_traffic is not None and json_backend.loads is not json_backend.stdlib_loads:
         found = codec.read_traffic(data)

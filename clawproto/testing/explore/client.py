@@ -26,7 +26,7 @@ from clawproto.events import (
 from clawproto.evolving import evolve
 from clawproto.inbox_state import InboxState
 from clawproto.instant import Instant
-from clawproto.link_state import Ended, Greeting, LinkState, Online, Unstarted
+from clawproto.link_state import Greeting, LinkState, Online, Unstarted
 from clawproto.policy import SECOND_MS
 from clawproto.session import is_finished, step
 from clawproto.state import State
@@ -215,7 +215,7 @@ class Client:
                 after, history, effects = self._step(state, history, event_of(state, event, ages), NOW)
                 return (
                     (*self._cut(after, history, effects), NOW)
-                    if event[0] in ("start", "stop")
+                    if event[0] == "start"
                     else (after, history, effects, NOW)
                 )
 
@@ -263,8 +263,7 @@ class Client:
         return self._cut(*self._step(linked, history, events[what], NOW))
 
     def _without_link(self, state: State) -> State:
-        phase = Ended() if state.tokens.stopped else Unstarted()
-        unlinked = evolve(state, link=LinkState(phase), inbox=InboxState(), connected=False)
+        unlinked = evolve(state, link=LinkState(Unstarted()), inbox=InboxState(), connected=False)
         after, effects = self.stepper(unlinked, Tick(), NOW)  # for the deadline of the tokens alone
         assert not effects, "a Tick at once has nothing to do"
         return after
