@@ -5,7 +5,7 @@ Rules: STREAM-2 to STREAM-6, STREAM-8, STREAM-12, LIM-3, ERR-3, ERR-10, CLOSE-12
     OpenStream --> waiting -- online --> created -- text --> message.add, one per interval
                       |                    |   |-- FinishStream --> message.done --> closing message (outbox)
                       |                    |   |-- FailStream, end of the session --> message.failed
-                      |                    |   '-- message.error, message.failed ----> refused
+                      |                    |   '-- message.error, message.failed ----> gathering, refused
                       |             connection lost
                       |                    v
                       |                  broken -- online, message.failed --> gathering
@@ -47,7 +47,7 @@ class Draft:
         sequence: of the next ``message.add``.
         started_at: wall clock at its creation on the wire.
         next_at: monotonic ms before which no further piece goes out.
-        refused: code and reason of the hub, or ours.
+        refused: code and reason of the hub, which knows then that it is over, or ours.
         ended: only ``message.failed`` is still owed to the hub.
     """
 
@@ -104,7 +104,7 @@ def append(drafts: Drafts, command: AppendStream, gates: Gates, online: int | No
     text = command.text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")  # halves of pairs have no delta
     size = draft.size + len(write(text).encode("utf-8")) - 2
     if draft.refused is None and 2 * size + ROOM > turn.policy.frame_limit:  # text and delta, LIM-3
-        _fail(message_id, draft, gates, online, turn)
+        draft = _fail(message_id, draft, gates, online, turn)
         limit = turn.policy.frame_limit
         draft = evolve(draft, refused=("frame_too_large", f"each frame holds all of the text; {limit} bytes at most"))
     elif draft.refused is None:
@@ -130,12 +130,12 @@ def finish(
         return drafts, None
     if draft.refused is not None:
         turn.resolve(command.command, SendRejected(draft.chat_id, message_id, *draft.refused))
-        return drafts.remove(message_id), None
+        return _release(drafts, message_id, _fail(message_id, draft, gates, online, turn)), None
     complete = _is_open(draft, gates, online, turn)
     if complete and online is not None:
         draft = _add(message_id, draft, online, turn)
         _end(message_id, draft, "done", online, turn)
-    drafts = _release(drafts, message_id, draft, complete)
+    drafts = drafts.remove(message_id) if complete else _release(drafts, message_id, draft)
     if command.closing is not None:
         return drafts, draft
     turn.resolve(command.command, StreamEnded(draft.chat_id, message_id, complete))
@@ -147,15 +147,12 @@ def fail(drafts: Drafts, message_id: str, gates: Gates, online: int | None, turn
     draft = drafts.get(message_id)
     if draft is None or draft.ended:
         return drafts
-    if draft.refused is not None:
-        return drafts.remove(message_id)
-    _fail(message_id, draft, gates, online, turn)
-    return _release(drafts, message_id, draft, online is not None)
+    return _release(drafts, message_id, _fail(message_id, draft, gates, online, turn))
 
 
-def _release(drafts: Drafts, message_id: str, draft: Draft, settled: bool) -> Drafts:
+def _release(drafts: Drafts, message_id: str, draft: Draft) -> Drafts:
     """Forget a stream, unless the hub still has to be told that it failed."""
-    if settled or draft.stage in ("waiting", "gathering"):
+    if draft.stage in ("waiting", "gathering"):
         return drafts.remove(message_id)
     return drafts.set(message_id, evolve(draft, text="", sent=0, ended=True))
 
@@ -165,7 +162,9 @@ def refused(drafts: Drafts, message_id: str | None, code: str, reason: str | Non
     draft = None if message_id is None else drafts.get(message_id)
     if message_id is None or draft is None:
         return drafts
-    return drafts.remove(message_id) if draft.ended else drafts.set(message_id, evolve(draft, refused=(code, reason)))
+    if draft.ended:
+        return drafts.remove(message_id)
+    return drafts.set(message_id, evolve(draft, stage="gathering", refused=(code, reason)))
 
 
 # --- connection ----------------------------------------------------------------------------------------------------
@@ -176,7 +175,7 @@ def connected(drafts: Drafts, gates: Gates, online: int, turn: Turn) -> Drafts:
     for message_id, draft in list(drafts.items()):
         way = blocking(gates, draft.chat_id, turn) is None
         if draft.stage == "broken":
-            if way and draft.refused is None:
+            if way:
                 _end(message_id, draft, "failed", online, turn)
             told = evolve(draft, stage="gathering")
             drafts = drafts.remove(message_id) if draft.ended else drafts.set(message_id, told)
@@ -197,8 +196,7 @@ def disconnected(drafts: Drafts) -> Drafts:
 def flush(drafts: Drafts, gates: Gates, online: int | None, turn: Turn) -> Drafts:
     """The session ends: none is left dangling (STREAM-2)."""
     for message_id, draft in drafts.items():
-        if draft.refused is None:
-            _fail(message_id, draft, gates, online, turn)
+        _fail(message_id, draft, gates, online, turn)
     return StrMap()
 
 
@@ -238,9 +236,11 @@ def _end(message_id: str, draft: Draft, status: Literal["done", "failed"], onlin
     _send(f"message.{status}", draft, payload, online, turn)
 
 
-def _fail(message_id: str, draft: Draft, gates: Gates, online: int | None, turn: Turn) -> None:
+def _fail(message_id: str, draft: Draft, gates: Gates, online: int | None, turn: Turn) -> Draft:
     if online is not None and _is_open(draft, gates, online, turn):
         _end(message_id, draft, "failed", online, turn)
+        return evolve(draft, stage="gathering")
+    return draft
 
 
 def _is_open(draft: Draft, gates: Gates, online: int | None, turn: Turn) -> bool:

@@ -145,17 +145,20 @@ def test_the_end_of_a_gated_stream_is_not_written(end: str) -> None:
 
 @pytest.mark.rule("ERR-10", "STREAM-2", "STREAM-8")
 @pytest.mark.parametrize("gated", [False, True])
-def test_a_stream_that_ended_gated_is_failed_with_the_next_connection_if_the_way_is_open(gated: bool) -> None:
+@pytest.mark.parametrize("end", ["finish", "fail"])
+def test_a_stream_that_ended_gated_is_failed_with_the_next_connection_if_the_way_is_open(end: str, gated: bool) -> None:
     bench = LinkBench()
     message_id = opened(bench)
     append(bench, message_id, "a")
     close_way(bench)
-    finish(bench, message_id)
-    bench.run_for(1_000)
-    bench.step(MarkRead(OTHER_CHAT, 5))
+    if end == "finish":
+        finish(bench, message_id)
+    else:
+        bench.step(FailStream(message_id))
     if not gated:
         open_way(bench)
-        bench.run_for(1_000)
+    bench.run_for(1_000)
+    bench.step(MarkRead(OTHER_CHAT, 5))
     assert events(bench) == ["created", "add"]
     bench.reconnect()
     bench.reconnect()
@@ -249,3 +252,52 @@ def test_what_waited_goes_out_stream_by_stream_and_before_messages() -> None:
     bench.online_again()
     written = [one["event"] for one in bench.uplinks() if one["event"].startswith("message.")]
     assert written == ["message.created", "message.add", "message.created", "message.add", "message.send"]
+
+
+@pytest.mark.rule("STREAM-2", "STREAM-8", "LIM-3")
+@pytest.mark.parametrize("end", ["none", "finish", "fail", "finish later", "fail later", "stop later"])
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_stream_that_grew_too_large_is_failed_once_for_the_hub_too(end: str, broken: bool) -> None:
+    """Whether that was while the connection was gone, so that the hub still takes it for alive, or not."""
+    bench = LinkBench(policy=Policy(frame_limit=4_000))
+    message_id = opened(bench)
+    append(bench, message_id, "a")
+    if broken:
+        bench.closed(1006)
+    assert refusal(append(bench, message_id, "x" * 2_000)) == (CHAT, message_id, "frame_too_large")
+    for when in ("", " later"):
+        if end == f"finish{when}":
+            assert refusal(bench.results[finish(bench, message_id)]) == (CHAT, message_id, "frame_too_large")
+        elif end == f"fail{when}":
+            bench.step(FailStream(message_id))
+        elif end == f"stop{when}":
+            bench.stop()
+            break
+        bench.online_again() if broken and not when else bench.reconnect()
+    assert events(bench) == ["created", "add", "failed"]
+    assert end in ("none", "stop later") or is_forgotten(bench, message_id)
+
+
+@pytest.mark.rule("STREAM-2", "LIM-3", "ERR-10")
+@pytest.mark.parametrize("code", ["frame_too_large", "not_member"])
+@pytest.mark.parametrize("end", ["stop", "reconnect", "fail", "fail later", "finish later"])
+def test_a_stream_that_was_refused_here_is_failed_when_the_way_is_open(end: str, code: str) -> None:
+    """Too large, or stopped by the gate: the hub knows of neither."""
+    bench = LinkBench(policy=Policy(frame_limit=4_000))
+    message_id = opened(bench)
+    close_way(bench)
+    append(bench, message_id, "x" * 2_000 if code == "frame_too_large" else "x")
+    assert refusal(append(bench, message_id, "y")) == (CHAT, message_id, code)
+    if end == "fail":
+        bench.step(FailStream(message_id))
+    open_way(bench)
+    assert events(bench) == ["created"]
+    if end == "stop":
+        bench.stop()
+    elif end == "fail later":
+        bench.step(FailStream(message_id))
+    elif end == "finish later":
+        assert refusal(bench.results[finish(bench, message_id)]) == (CHAT, message_id, code)
+    else:
+        bench.reconnect()
+    assert events(bench) == ["created", "failed"]
