@@ -96,7 +96,7 @@ def begin(drafts: Drafts, command: OpenStream, gates: Gates, online: int | None,
 
 
 def append(drafts: Drafts, command: AppendStream, gates: Gates, online: int | None, turn: Turn) -> Drafts:
-    """Gather text, and pass it on as soon as the interval allows."""
+    """Gather text. `advance` passes it on as soon as the interval allows, in this very step if it already does."""
     message_id, draft = command.message_id, drafts.get(command.message_id)
     if draft is None or draft.ended:
         turn.resolve(command.command, SendRejected("", message_id, "unknown_stream", "it has ended, or never began"))
@@ -104,7 +104,7 @@ def append(drafts: Drafts, command: AppendStream, gates: Gates, online: int | No
     text = command.text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")  # halves of pairs have no delta
     size = draft.size + len(write(text).encode("utf-8")) - 2
     if draft.refused is None and 2 * size + ROOM > turn.policy.frame_limit:  # text and delta, LIM-3
-        draft = _fail(message_id, draft, gates, online, turn)
+        _fail(message_id, draft, gates, online, turn)
         limit = turn.policy.frame_limit
         draft = evolve(draft, refused=("frame_too_large", f"each frame holds all of the text; {limit} bytes at most"))
     elif draft.refused is None:
@@ -113,7 +113,7 @@ def append(drafts: Drafts, command: AppendStream, gates: Gates, online: int | No
         turn.resolve(command.command, SendRejected(draft.chat_id, message_id, *draft.refused))
         return drafts.set(message_id, draft)
     turn.resolve(command.command, Done())
-    return drafts.set(message_id, _advance_one(message_id, draft, gates, online, turn))
+    return drafts.set(message_id, draft)
 
 
 def finish(
@@ -157,7 +157,7 @@ def _release(drafts: Drafts, message_id: str, draft: Draft, settled: bool) -> Dr
     """Forget a stream, unless the hub still has to be told that it failed."""
     if settled or draft.stage in ("waiting", "gathering"):
         return drafts.remove(message_id)
-    return drafts.set(message_id, evolve(draft, stage="broken", text="", sent=0, ended=True))
+    return drafts.set(message_id, evolve(draft, text="", sent=0, ended=True))
 
 
 def refused(drafts: Drafts, message_id: str | None, code: str, reason: str | None) -> Drafts:
@@ -238,11 +238,9 @@ def _end(message_id: str, draft: Draft, status: Literal["done", "failed"], onlin
     _send(f"message.{status}", draft, payload, online, turn)
 
 
-def _fail(message_id: str, draft: Draft, gates: Gates, online: int | None, turn: Turn) -> Draft:
+def _fail(message_id: str, draft: Draft, gates: Gates, online: int | None, turn: Turn) -> None:
     if online is not None and _is_open(draft, gates, online, turn):
         _end(message_id, draft, "failed", online, turn)
-        return evolve(draft, stage="gathering")
-    return draft
 
 
 def _is_open(draft: Draft, gates: Gates, online: int | None, turn: Turn) -> bool:

@@ -95,6 +95,7 @@ def test_a_stream_from_beginning_to_end() -> None:
         assert streaming["sequence"] == one["payload"]["sequence"] and streaming["completed_at"] is None
         assert one["payload"]["mutation"] == {"type": "append", "target_fragment_index": 0}
         assert type(one["payload"]["added_at"]) is int
+    assert {one["payload"]["streaming"]["started_at"] for one in frames[1:]} == {frames[0]["emitted_at"]}
     assert last["fragments"] == [{"kind": "text", "text": "Hello you"}], "no delta outside message.add"
     assert (last["streaming"]["status"], last["streaming"]["sequence"]) == ("done", 2)
     assert last["completed_at"] == last["streaming"]["completed_at"] > last["streaming"]["started_at"]
@@ -361,12 +362,15 @@ def test_characters_that_cannot_be_added_up_are_replaced() -> None:
     message_id = opened(bench)
     append(bench, message_id, "a\0\ud83d")
     append(bench, message_id, "\ude00b")
+    append(bench, message_id, "\0")
     assert texts(bench) == [("a?", "a?"), ("a??b", "?b")]
 
 
 def test_unknown_streams_are_no_harm() -> None:
     bench = LinkBench()
     bench.step(FailStream("msg-never"))
+    bench.down("message.error", {"code": "bad_request", "message_id": "msg-never"}, chat_id=CHAT)
+    assert [refusal.code for refusal in bench.told(RefusalReceived)] == ["bad_request"]
     assert isinstance(append(bench, "msg-never", "a"), SendRejected)
     assert isinstance(bench.results[finish(bench, "msg-never")], SendRejected)
     assert events(bench) == []

@@ -89,6 +89,14 @@ def test_while_the_connection_is_gone_there_is_nothing_to_repeat() -> None:
     assert bench.deadline == bench.now.mono_ms + 60_000
 
 
+@pytest.mark.rule("SEND-20", "TYPE-6")
+def test_what_begins_offline_is_not_repeated_to_nobody() -> None:
+    bench = LinkBench(policy=Policy(reconnect_jitter=0.0, typing_guard_ms=10_000))
+    bench.closed(4002, "retry_after_ms=60000")
+    bench.type()
+    assert bench.deadline == bench.now.mono_ms + 10_000, "only the guard is due"
+
+
 @pytest.mark.rule("TYPE-1", "CLOSE-12")
 @pytest.mark.parametrize("how", ["stop", "silence"])
 def test_a_deliberate_close_ends_it_first(how: str) -> None:
@@ -131,3 +139,14 @@ def test_a_chat_that_is_none_is_not_typed_in() -> None:
     bench.type(chat_id="chat-1")
     bench.run_for(10_000)
     assert shown(bench) == [] and bench.state.typing == ()
+
+
+@pytest.mark.rule("TYPE-1", "ERR-17", "SEND-20")
+def test_what_the_new_connection_has_not_heard_of_is_not_ended_there() -> None:
+    bench = LinkBench()
+    bench.type()
+    bench.down("notify.signal", {"type": "conversation.dissolved", "entity_id": CHAT, "event_id": "e"})
+    bench.reconnect()
+    bench.message("msg-1")
+    bench.type(False)
+    assert shown(bench) == [True], "the gate was open again, but nothing was shown yet"

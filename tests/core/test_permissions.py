@@ -8,7 +8,13 @@ from attrs import fields
 from hypothesis import given, settings, strategies as st
 
 from clawproto import approvals, commands
-from clawproto.app_events import MessageReceived, PermissionDecided, PermissionRequested, PermissionResolved
+from clawproto.app_events import (
+    MessageReceived,
+    PermissionDecided,
+    PermissionRequested,
+    PermissionResolved,
+    TypingChanged,
+)
 from clawproto.approvals import PERMISSIONS_PATH, ForbiddenByOwner, WaitingForOwner, owner_gate
 from clawproto.config import Capabilities
 from clawproto.effects import Emit
@@ -132,6 +138,17 @@ def test_a_card_whose_time_was_over_when_it_came_is_collapsed_at_once() -> None:
     assert card.request_id == "req-1"
     assert [event.expired for event in bench.told(PermissionResolved)] == [True]
     assert not len(bench.state.signals.cards)
+
+
+@pytest.mark.rule("PERM-7", "TYPE-3")
+def test_an_open_card_keeps_no_indicator_up() -> None:
+    bench = LinkBench(capabilities=ON)
+    bench.liveness = False
+    ask(bench, expires_at=bench.now.wall_ms + 30_000)
+    bench.down("typing.update", {"is_typing": True}, chat_id=CHAT, sender={"id": "usr_friend"})
+    bench.run_for(6_000)
+    assert [event.expired for event in bench.told(TypingChanged)] == [False, True]
+    assert not bench.told(PermissionResolved)
 
 
 def test_cards_are_bounded() -> None:

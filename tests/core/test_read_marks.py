@@ -5,7 +5,7 @@ from hypothesis import given, settings, strategies as st
 
 from clawproto.app_events import ReadMarkMoved
 from clawproto.config import Capabilities
-from clawproto.events import MarkRead
+from clawproto.events import MarkRead, WatchPresence
 from clawproto.json_types import Json
 from clawproto.policy import Policy
 from tests.core.harness import credentials, emitted, jwt, pair
@@ -182,3 +182,40 @@ def test_marks_of_another_user_are_not_ours() -> None:
     bench.load(credentials(pair(jwt("other"), "refresh-other"), user_id="usr_other"))
     assert bench.online and marks(bench) == []
     assert mark(bench, 10) == [ReadMarkMoved(CHAT, 10)]
+
+
+@pytest.mark.rule("ERR-10", "READ-1")
+@pytest.mark.parametrize(("gated", "other"), [(CHAT, OTHER_CHAT), (OTHER_CHAT, CHAT)])
+def test_a_gated_chat_holds_up_no_mark_of_another(gated: str, other: str) -> None:
+    bench = LinkBench()
+    bench.down("message.error", {"code": "not_member"}, chat_id=gated)
+    bench.closed(1006)
+    for chat_id in (CHAT, OTHER_CHAT):
+        bench.step(MarkRead(chat_id, 5))
+    bench.online_again()
+    assert marks(bench, other) == [5] and marks(bench, gated) == []
+
+
+@pytest.mark.rule("READ-4", "ERR-10")
+def test_a_mark_that_another_device_has_passed_is_owed_no_more() -> None:
+    bench = LinkBench(capabilities=Capabilities(multi_device=True))
+    bench.down("message.error", {"code": "not_member"}, chat_id=CHAT)
+    bench.step(MarkRead(CHAT, 5))
+    assert mark(bench, 9) == [ReadMarkMoved(CHAT, 9)]
+    bench.run_for(1_000)
+    bench.reconnect()
+    assert marks(bench) == [], "that frame has opened the way, and there is nothing left to say"
+
+
+@pytest.mark.rule("SEND-17", "PRES-3", "READ-1", "SEND-20")
+def test_what_waits_for_a_connection_goes_out_in_order() -> None:
+    bench = LinkBench()
+    bench.closed(1006)
+    bench.type()
+    bench.step(MarkRead(CHAT, 5))
+    bench.step(WatchPresence(bench.command(), "usr_1"))
+    bench.send()
+    before = len(bench.uplinks())
+    bench.online_again()
+    said = [one["event"] for one in bench.uplinks()[before:]]
+    assert said == ["connect", "message.send", "presence.subscribe", "message.read", "typing.update"]

@@ -13,7 +13,7 @@ from clawproto.json_types import Json
 from clawproto.policy import Policy
 from clawproto.refetching import metadata_paths
 from clawproto.results import Done, NotDone, Result
-from tests.core.harness import emitted, of
+from tests.core.harness import credentials, emitted, jwt, of, pair
 from tests.core.link_harness import CHAT, OTHER_CHAT, LinkBench
 
 # --- typing of others ----------------------------------------------------------------------------------------------
@@ -78,6 +78,20 @@ def test_indicators_are_bounded_and_go_on_through_a_reconnect() -> None:
     assert sum(event.is_typing for event in told) * 2 == len(told)
 
 
+@pytest.mark.rule("TYPE-3", "OUT-8")
+def test_who_types_is_still_shown_after_a_change_of_the_user() -> None:
+    bench = LinkBench()
+    types(bench)
+    types(bench, user="usr_other")
+    bench.closed(1006)
+    bench.load(credentials(pair(jwt("other"), "refresh-other"), user_id="usr_new"))
+    assert bench.online and types(bench) == [] and types(bench, False) == [False]
+    assert types(bench, user="usr_third") == [True], "a place of its own among them"
+    bench.run_for(6_000)
+    ends = [(event.user_id, event.expired) for event in bench.told(TypingChanged) if not event.is_typing]
+    assert ends == [("usr_friend", False), ("usr_other", True), ("usr_third", True)]
+
+
 # --- presence ------------------------------------------------------------------------------------------------------
 
 
@@ -122,7 +136,7 @@ def test_sixteen_are_the_most() -> None:
     for number in range(16):
         assert watch(bench, f"usr_{number}") == Done()
     result = watch(bench, "usr_16")
-    assert isinstance(result, NotDone) and result.code == "presence-limit"
+    assert isinstance(result, NotDone) and result.code == "presence-limit" and "16 users" in result.text
     assert watch(bench, "usr_3") == Done(), "asking again brings another snapshot"
     bench.step(UnwatchPresence("usr_0"))
     assert watch(bench, "usr_16") == Done()
@@ -271,6 +285,13 @@ def test_no_version_is_told_after_it_was_applied(acts: list[tuple[bool, int]]) -
             highest = max(highest, version)
         else:
             assert bool(invalidate(bench, version=version)) == (version > highest or highest == 0)
+
+
+@pytest.mark.rule("META-3")
+def test_the_first_version_can_be_applied() -> None:
+    bench = LinkBench()
+    bench.step(MarkApplied("chat", CHAT, 1))
+    assert invalidate(bench, version=1) == [] and len(invalidate(bench, version=2)) == 1
 
 
 def test_versions_are_bounded() -> None:

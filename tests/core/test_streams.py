@@ -207,6 +207,71 @@ def test_the_oldest_makes_room() -> None:
     assert len(bench.state.streams.followed) == 3
 
 
+@pytest.mark.rule("STREAM-9", "STREAM-10", "RECALL-1")
+@pytest.mark.parametrize("begin", ["created", "joined"])
+@pytest.mark.parametrize("end", ["failed", "crowded", "recalled", "silent"])
+def test_the_author_is_named_from_beginning_to_end(begin: str, end: str) -> None:
+    bench = LinkBench(policy=Policy(streams_followed=1, stream_silence_ms=5_000))
+    if begin == "created":
+        say(bench, "message.created")
+    add(bench, 3, "a", "a")
+    if end == "failed":
+        say(bench, "message.failed")
+    elif end == "crowded":
+        say(bench, "message.created", "msg-2")
+    elif end == "recalled":
+        bench.down("message.recall", {"message_id": "rcl:msg-1", "target_message_id": "msg-1"}, chat_id=CHAT)
+    else:
+        bench.run_for(5_000)
+    told = [effect.event for effect in bench.all(Emit)]
+    ours = [event for event in told if isinstance(event, STREAM_EVENTS) and event.message_id == "msg-1"]
+    assert [type(event) for event in ours] == [StreamStarted, StreamGrew, StreamDiscarded]
+    assert all(event.sender is not None and event.sender.id == "usr_friend" for event in ours)
+    assert isinstance(add(bench, 4, "ab", "b")[0], StreamStarted), "it is forgotten"
+
+
+@pytest.mark.rule("STREAM-9")
+@pytest.mark.parametrize(("sequence", "joined"), [(0, False), (1, True), (2, True)])
+def test_only_the_first_piece_is_a_beginning(sequence: int, joined: bool) -> None:
+    started, _ = add(LinkBench(), sequence, "a", "a")
+    assert isinstance(started, StreamStarted) and started.joined is joined
+
+
+@pytest.mark.rule("ROUTE-6")
+def test_a_stream_of_nowhere_is_told_as_such() -> None:
+    bench = LinkBench()
+    for events in (say(bench, "message.created", envelope={"chat_id": ""}), add(bench, 0, "a", "a")):
+        (event,) = events
+        assert isinstance(event, StreamStarted | StreamGrew) and event.chat_id == ""
+
+
+@pytest.mark.rule("RPL-9")
+@pytest.mark.parametrize("begin", ["created", "joined"])
+def test_each_stream_that_falls_silent_is_discarded(begin: str) -> None:
+    bench = LinkBench(policy=Policy(stream_silence_ms=5_000))
+    for message_id in ("msg-1", "msg-2", "msg-3"):
+        if begin == "created":
+            say(bench, "message.created", message_id)
+        else:
+            say(bench, "message.add", message_id, sequence=4, fragments=[{"kind": "text", "text": "a", "delta": "a"}])
+    bench.run_for(5_000)
+    assert [event.message_id for event in bench.told(StreamDiscarded)] == ["msg-1", "msg-2", "msg-3"]
+
+
+@pytest.mark.rule("STREAM-9", "STREAM-5")
+def test_several_texts_grow_at_the_end_and_never_become_fewer() -> None:
+    bench = LinkBench()
+
+    def texts(sequence: int, *parts: tuple[str, str]) -> list[tuple[str | None, str]]:
+        fragments: list[Json] = [{"kind": "text", "text": text, "delta": delta} for text, delta in parts]
+        return grown(say(bench, "message.add", sequence=sequence, fragments=fragments))
+
+    say(bench, "message.created")
+    assert texts(0, ("a", "a"), ("b", "b")) == [("ab", "ab")]
+    assert texts(1, ("a", ""), ("bc", "c")) == [("c", "abc")]
+    assert texts(2, ("abcd", "bcd")) == [(None, "abcd")], "one text is gone, though the sum begins in the same way"
+
+
 @pytest.mark.rule("DEL-2")
 def test_streams_earn_no_receipt() -> None:
     bench = LinkBench(capabilities=Capabilities(delivery_receipt=True))
