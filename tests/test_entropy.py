@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from clawproto import entropy
 
@@ -24,6 +24,7 @@ def test_bits_fit_their_width(seed: bytes, label: str, counter: int, n: int) -> 
     assert 0 <= entropy.bits(seed, label, counter, n) < 2**n
 
 
+@example(SEED, "half of a pair: \ud800", 7, 80)
 @given(seeds, st.text(), counters, st.integers(1, 512))
 def test_a_drawer_draws_the_same(seed: bytes, label: str, counter: int, n: int) -> None:
     draw = entropy.drawer(seed, label, n)

@@ -50,6 +50,23 @@ def test_a_minter_mints_what_the_function_mints(times: list[int], seed: bytes, t
         assert (minter.mint(wall_ms), minter.state) == (ulid, state)
 
 
+@pytest.mark.parametrize("end", range(1020, 1026))
+@pytest.mark.parametrize("wall_ms", [0, 1_790_000_000_000, 1_790_000_000_001])
+def test_a_minter_carries_at_the_end_of_what_it_knows_the_beginning_of(end: int, wall_ms: int) -> None:
+    state = IdState(3, 1_790_000_000_001, (1 << 60) + end)
+    minter = Minter(state, SEED)
+    for _ in range(4):
+        state, ulid = next_ulid(state, SEED, wall_ms)
+        assert (minter.mint(wall_ms), minter.state) == (ulid, state)
+
+
+@pytest.mark.parametrize("wall_ms", [-5, -1, 0, 1, 2])
+def test_a_minter_begins_at_the_beginning_of_time(wall_ms: int) -> None:
+    state, ulid = next_ulid(IdState(), SEED, wall_ms)
+    minter = Minter(IdState(), SEED)
+    assert (minter.mint(wall_ms), minter.state) == (ulid, state)
+
+
 def test_a_minter_ends_where_the_function_ends() -> None:
     last = IdState(5, 2**48 - 1, 2**80 - 1)
     minter = Minter(last, SEED)

@@ -138,15 +138,16 @@ class Settler:
 
     def __init__(self) -> None:
         self.settled: list[MessageReceived] = []
+        self.rejected: list[tuple[MessageReceived, str]] = []
 
     async def settle(self, event: MessageReceived) -> None:
         self.settled.append(event)
 
     async def reject(self, event: MessageReceived, problem: str) -> None:
-        raise NotImplementedError
+        self.rejected.append((event, problem))
 
 
-@pytest.mark.rule("R2-10")
+@pytest.mark.rule("R2-10", "R2-11")
 def test_a_message_is_settled_through_whoever_has_handed_it_out() -> None:
     mailbox, settler = make(3), Settler()
     mailbox.put(message(1), 1, 10)
@@ -158,9 +159,10 @@ def test_a_message_is_settled_through_whoever_has_handed_it_out() -> None:
     mailbox.settler = settler
     taken = mailbox.take()
     assert isinstance(taken, MessageReceived)
-    asyncio.run(_wait(taken))
-    assert settler.settled == [taken]
 
+    async def finish() -> None:
+        await taken.settle()
+        await taken.reject("no room")
 
-async def _wait(taken: MessageReceived) -> None:
-    await taken.settle()
+    asyncio.run(finish())
+    assert settler.settled == [taken] and settler.rejected == [(taken, "no room")]

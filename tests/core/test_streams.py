@@ -17,6 +17,7 @@ from clawproto.config import Capabilities
 from clawproto.effects import Emit, SendFrame
 from clawproto.json_types import Json
 from clawproto.policy import Policy
+from clawproto.wire.values import MentionFragment, TextFragment
 from tests.core.harness import of
 from tests.core.link_harness import CHAT, SENDER, LinkBench, message_payload, v2
 
@@ -335,3 +336,8 @@ def test_no_stream_event_makes_us_write_anything() -> None:
     add(bench, 0, "a", "a")
     assert len(bench.all(SendFrame)) == before
     assert not bench.told(MessageReceived)
+
+
+def test_the_text_of_a_finished_stream_is_that_of_its_texts() -> None:
+    pieces = TextFragment("Hello "), MentionFragment("usr_2"), TextFragment("you")
+    assert StreamFinished(CHAT, "msg-1", None, pieces).text == "Hello you"
