@@ -1,11 +1,14 @@
-"""What the tables about frames share: decoded frames, values of a wrong type, and what a call costs."""
+"""What the tables about frames share: both JSON readers, decoded frames, wrong values, and what a call costs."""
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
+
+import pytest
 
 from benchmarks.instructions import count
 from clawproto.json_types import Json
+from clawproto.wire import json_backend
 from clawproto.wire.codec import decode
 from clawproto.wire.values import Frame, Payload
 
@@ -19,6 +22,14 @@ WRONG: Final[dict[type, list[Json]]] = {
     list: [None, 5, True, "x", {}],
     dict: [None, 5, True, "x", []],
 }
+
+
+@pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All tests of a module that imports this run with either JSON reader."""
+    name = cast(str, request.param)
+    monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{name}_loads"))
+    return name
 
 
 def frame_of(event: str, payload: Json, **envelope: Json) -> Frame:

@@ -1,12 +1,10 @@
 """Downlinks that are not in order: nothing raises, and nothing is lost that can be kept."""
 
 import json
-from typing import cast
 
 import pytest
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
 from clawproto.wire.codec import decode
 from clawproto.wire.values import (
     Ack,
@@ -28,16 +26,10 @@ from clawproto.wire.values import (
     SyncMark,
     TextFragment,
 )
+from tests.decoded import backend as backend
 
 LIMIT = 1_000_000
 Object = dict[str, Json]
-
-
-@pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = cast(str, request.param)
-    monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{name}_loads"))
-    return name
 
 
 class Raw:

@@ -1,12 +1,10 @@
 """Frames that are in order: what is read from them, and what is written."""
 
 import json
-from typing import cast
 
 import pytest
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
 from clawproto.wire.codec import (
     decode,
 )
@@ -33,16 +31,10 @@ from clawproto.wire.values import (
     Typing,
     UnknownFragment,
 )
+from tests.decoded import backend as backend
 
 LIMIT = 1_000_000
 Object = dict[str, Json]
-
-
-@pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = cast(str, request.param)
-    monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{name}_loads"))
-    return name
 
 
 def downlink(event: str, payload: Json = None, **envelope: Json) -> str:

@@ -1,25 +1,17 @@
 """Downlinks, generated: every one is read or refused, none raises."""
 
 import json
-from typing import cast
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
 from clawproto.wire.codec import decode
 from clawproto.wire.values import BadFrame, Frame
+from tests.decoded import backend as backend
 
 LIMIT = 1_000_000
 Object = dict[str, Json]
-
-
-@pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
-def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    name = cast(str, request.param)
-    monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{name}_loads"))
-    return name
 
 
 json_values: st.SearchStrategy[Json] = st.recursive(

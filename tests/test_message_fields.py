@@ -7,7 +7,6 @@ import attrs
 import pytest
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
 from clawproto.wire.values import (
     Ack,
     Fragment,
@@ -24,7 +23,7 @@ from clawproto.wire.values import (
     TextFragment,
     Typing,
 )
-from tests.decoded import LEAST, MOST, WRONG, Object, frame_of, payload_of
+from tests.decoded import LEAST, MOST, WRONG, Object, backend as backend, frame_of, payload_of
 
 TEXT: Object = {"kind": "text", "text": "x"}
 
@@ -32,11 +31,6 @@ TEXT: Object = {"kind": "text", "text": "x"}
 def evolve(value: Any, **changes: Any) -> Any:
     """A copy with other fields, of whatever type."""
     return attrs.evolve(value, **changes)
-
-
-@pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{request.param}_loads"))
 
 
 # --- messages ------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import attrs
 import pytest
 
 from clawproto.json_types import Json
-from clawproto.wire import json_backend
 from clawproto.wire.values import (
     Ack,
     Challenge,
@@ -34,14 +33,9 @@ from clawproto.wire.values import (
     TextFragment,
     Typing,
 )
-from tests.decoded import LEAST, MOST, WRONG, Object, payload_of
+from tests.decoded import LEAST, MOST, WRONG, Object, backend as backend, payload_of
 
 NAMES = {str: "a string", int: "an integer", bool: "a boolean", list: "a list"}
-
-
-@pytest.fixture(params=["stdlib", "msgspec"], autouse=True)
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_backend, "loads", getattr(json_backend, f"{request.param}_loads"))
 
 
 # --- payloads but for messages -------------------------------------------------------------------------------------

@@ -95,23 +95,19 @@ def test_a_logout_that_the_store_did_not_learn_of_is_made_up_for_at_the_start() 
     assert (settled.accepted, settled.code) == (False, "logged_out")
 
 
-@pytest.mark.rule("OUT-8", "OUT-11")
-def test_another_user_does_not_send_what_is_kept() -> None:
-    bench = keeping()
-    waiting = send(bench, "a")
-    bench.load(credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2"))
-    bench.run_for(10_000)
-    assert bench.results[waiting] == LoggedOutResult()
-    assert outcomes(bench) == [("expired", None)] and not bench.messages.undecided
-    assert len(uplinks(bench)) == 1 and bench.state.connected
+THEIRS = credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2")
 
 
-@pytest.mark.rule("REF-45", "OUT-8")
-def test_nor_does_another_user_whose_pair_the_store_turns_out_to_hold() -> None:
+@pytest.mark.rule("OUT-8", "OUT-11", "REF-45")
+@pytest.mark.parametrize("how", ["loaded", "found in the store"])
+def test_another_user_does_not_send_what_is_kept(how: str) -> None:
     bench = keeping()
     waiting = send(bench, "a")
-    bench.store.record = credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2")
-    bench.refresh()
+    if how == "loaded":
+        bench.load(THEIRS)
+    else:
+        bench.store.record = THEIRS
+        bench.refresh()
     bench.run_for(10_000)
     assert bench.results[waiting] == LoggedOutResult()
     assert outcomes(bench) == [("expired", None)] and not bench.messages.undecided
@@ -124,7 +120,7 @@ def test_nor_does_another_user_send_what_was_never_kept() -> None:
     transmitted = send(bench, "a")
     bench.step(Closed(bench.generation, 1006))
     queued = send(bench, "b")
-    bench.load(credentials(pair(jwt("b1", sub="u-2"), "refresh-b"), generation=7, user_id="u-2"))
+    bench.load(THEIRS)
     bench.run_for(10_000)
     assert bench.results[transmitted] == bench.results[queued] == LoggedOutResult()
     assert len(uplinks(bench)) == 1 and bench.state.connected
