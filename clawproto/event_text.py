@@ -13,7 +13,6 @@ and an event of such a kind an `UnknownEvent` that holds all of it. The text in 
 import base64
 import binascii
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -24,7 +23,7 @@ import attrs
 
 from clawproto.app_events import AppEvent, UnknownEvent
 from clawproto.json_types import Json
-from clawproto.wire.json_text import write_exactly
+from clawproto.wire.json_text import write_as_read
 from clawproto.wire.values import Frame, OpaquePayload, UnknownFragment
 
 VERSION: Final = 1
@@ -53,7 +52,7 @@ def event_to_text(event: AppEvent) -> str:
     Raises:
         ValueError: it holds a number that is none (NaN).
     """
-    return _text({"v": VERSION, **cast("dict[str, Json]", to_plain(event))})
+    return write_as_read({"v": VERSION, **cast("dict[str, Json]", to_plain(event))})
 
 
 def event_from_text(text: str) -> AppEvent:
@@ -104,26 +103,6 @@ def to_plain(value: object) -> Json:
     if isinstance(value, Mapping):
         return dict(cast(Mapping[str, Json], value))
     return cast(Json, value)
-
-
-def _text(value: Json) -> str:
-    try:
-        return write_exactly(value)
-    except ValueError:
-        return _with_infinities(value)
-
-
-def _with_infinities(value: Json) -> str:
-    """JSON has no infinity, but a number that is too large for a float is read as one, as it was when it came."""
-    match value:
-        case float() if math.isinf(value):
-            return "1e999" if value == math.inf else "-1e999"
-        case dict():
-            return "{" + ",".join(f"{write_exactly(key)}:{_with_infinities(item)}" for key, item in value.items()) + "}"
-        case list():
-            return "[" + ",".join(map(_with_infinities, value)) + "]"
-        case _:
-            return write_exactly(value)
 
 
 @_memo

@@ -22,10 +22,10 @@ from clawproto.evolving import evolve
 from clawproto.http import HttpAnswer, HttpRequest
 from clawproto.json_types import Json
 from clawproto.jwt import read_claims
-from clawproto.rest_format import dump
 from clawproto.results import RestRefused, RestSucceeded
 from clawproto.secret import Secret, stand_in
 from clawproto.wire import json_backend
+from clawproto.wire.json_text import write_ascii
 
 BLANK: Final = "redacted"  # for a secret that nothing depends on
 _REMEMBERED: Final = 64  # secrets that are looked for in every text, the last ones seen
@@ -171,7 +171,7 @@ class Redactor:
         except ValueError:
             return text
         names = (*_NAMES, "code") if pattern is _CODE_FIELD else _NAMES
-        return dump(self._tree(tree, names)) if _has_secret(tree, names) else text
+        return write_ascii(self._tree(tree, names)) if _has_secret(tree, names) else text
 
     def _field(self, head: str, escaped: str) -> str:
         try:

@@ -16,7 +16,7 @@ from clawproto.effects import RequestHttp
 from clawproto.events import CallRest, HttpAnswered, HttpFailed
 from clawproto.evolving import evolve
 from clawproto.persistent import IntMap
-from clawproto.rest_format import authenticated_request, dump, read_envelope
+from clawproto.rest_format import authenticated_request, read_envelope
 from clawproto.results import (
     LoggedOutResult,
     NotPaired,
@@ -29,6 +29,7 @@ from clawproto.results import (
 )
 from clawproto.tokens_state import TokenState, current_tokens
 from clawproto.turn import Turn
+from clawproto.wire.json_text import write_ascii
 
 UNAUTHORIZED = (401, 403)  # REST-2
 
@@ -136,7 +137,7 @@ def _result(event: HttpAnswered | HttpFailed, command: CallRest) -> RestResult:
         if answer.status >= 400:
             return RestRefused(answer.status, None, "")
         return RestFailed(sent=True, text="the answer is no JSON object")
-    data = dump(envelope.data) if isinstance(envelope.data, dict) else None
+    data = write_ascii(envelope.data) if isinstance(envelope.data, dict) else None
     if answer.status >= 400 or (envelope.code is not None and envelope.code != 0):
         return RestRefused(answer.status, envelope.code, envelope.text, data)
     if envelope.code is None or data is None:

@@ -3,27 +3,19 @@
 Rules: REF-1 to REF-7, REF-37, REST-1, REST-2, AUTH-8, TOK-20, REF-47.
 """
 
-import json
-import re
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from clawproto.deferred import frozen
 from clawproto.http import FileBody, HttpAnswer, HttpRequest
 from clawproto.json_types import Json
 from clawproto.secret import Secret
 from clawproto.wire import json_backend
+from clawproto.wire.json_text import write_ascii
 
 DEVICE_ID_LIMIT = 128  # bytes, REF-3
 
 _JSON = ("content-type", "application/json")
-_STRING_OR_INFINITY: Final = re.compile(r'("(?:[^"\\]|\\.)*")|Infinity')
-
-
-def dump(value: Json) -> str:
-    """Compact JSON text, ASCII only. What was read from a number too large for a float is written as such a number."""
-    text = json.dumps(value, separators=(",", ":"))
-    return _STRING_OR_INFINITY.sub(lambda found: found[1] or "1e999", text) if "Infinity" in text else text
 
 
 def device_id_problem(device_id: str) -> str | None:
@@ -39,14 +31,14 @@ def device_id_problem(device_id: str) -> str | None:
 
 def refresh_request(base_url: str, device_id: str, refresh: Secret) -> HttpRequest:
     """The refresh call: the refresh token alone proves the caller, so there is no ``Authorization`` (REF-1 to 3)."""
-    body = dump({"refresh_token": refresh.reveal()}).encode()
+    body = write_ascii({"refresh_token": refresh.reveal()}).encode()
     return HttpRequest("POST", f"{base_url}/v1/auth/refresh", (_JSON, ("x-device-id", device_id)), body)
 
 
 def pairing_request(base_url: str, device_id: str, body: Mapping[str, Json]) -> HttpRequest:
     """The pairing call; no usable ``Authorization`` exists yet (PAIR-1, D-36)."""
     headers = (_JSON, ("x-device-id", device_id))
-    return HttpRequest("POST", f"{base_url}/v1/agents/connect", headers, dump(dict(body)).encode())
+    return HttpRequest("POST", f"{base_url}/v1/agents/connect", headers, write_ascii(dict(body)).encode())
 
 
 def authenticated_request(

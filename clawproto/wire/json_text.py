@@ -1,6 +1,7 @@
 """Writing JSON: compact, exact, and encodable as UTF-8 whatever the strings hold."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from operator import methodcaller
@@ -29,6 +30,33 @@ def write_exactly(value: Json) -> str:
     except UnicodeEncodeError:  # half of a surrogate pair: it can only travel escaped
         return _ascii.encode(value)
     return text
+
+
+def write_as_read(value: Json, encode: Callable[[Json], str] = write_exactly) -> str:
+    """As ``encode``, but JSON has no infinity: what was read from a number too large for a float is written as such a
+    number again. Raises ValueError for NaN and an oversized integer."""
+    try:
+        return encode(value)
+    except ValueError:
+        return _with_infinities(value, encode)
+
+
+def _with_infinities(value: Json, encode: Callable[[Json], str]) -> str:
+    match value:
+        case float() if math.isinf(value):
+            return "1e999" if value == math.inf else "-1e999"
+        case dict():
+            pairs = (f"{encode(key)}:{_with_infinities(item, encode)}" for key, item in value.items())
+            return "{" + ",".join(pairs) + "}"
+        case list():
+            return "[" + ",".join(_with_infinities(item, encode) for item in value) + "]"
+        case _:
+            return encode(value)
+
+
+def write_ascii(value: Json) -> str:
+    """As `write_as_read`, in ASCII alone."""
+    return write_as_read(value, _ascii.encode)
 
 
 def plain(value: object, depth: int = 0) -> Json:
